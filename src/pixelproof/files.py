@@ -1,0 +1,114 @@
+"""Files that are whole or absent: write beside, sync, rename; and checksums of them."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pixelproof.errors import DataError, IntegrityError
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _discard(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Lend a path beside `path`, and rename it to `path` once the block has ended well.
+
+    Serves a file and a folder alike. When the block raises, nothing is left and what stood
+    under `path` is untouched; what an earlier, killed process left beside it is removed.
+
+    Args:
+        path: The final name. Its parent is made where it is missing.
+
+    Yields:
+        The name to write to: absent at first, in the same folder, so on the same file system.
+
+    Raises:
+        DataError: The disk is full or the folder cannot be written; names path and cause.
+    """
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _discard(temporary)
+        try:
+            yield temporary
+            for file in [temporary, *temporary.rglob("*")]:
+                _sync(file)
+            if temporary.is_dir():
+                _discard(path)
+            temporary.replace(path)
+            _sync(path.parent)
+        finally:
+            _discard(temporary)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` as UTF-8, whole or not at all."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write `content` to `path` as indented JSON; NaN and infinity are refused."""
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON from `path`.
+
+    Raises:
+        DataError: The file is missing.
+        IntegrityError: The file is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: missing; run `dvc repro` to make it") from None
+    except ValueError as error:
+        raise IntegrityError(f"{path}: expected JSON, got {error}") from None
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def verify(path: Path, expected: str) -> None:
+    """Check that `path` still holds the bytes whose SHA-256 was recorded.
+
+    Args:
+        path: The file.
+        expected: The recorded SHA-256, in hexadecimal.
+
+    Raises:
+        DataError: The file is missing.
+        IntegrityError: The bytes differ.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: missing; run `dvc repro` to make it")
+    found = sha256(path)
+    if found != expected:
+        raise IntegrityError(
+            f"{path}: damaged: expected SHA-256 {expected[:12]}…, got {found[:12]}…; "
+            "delete it, clear its copy with `dvc gc -w`, and run `dvc repro`"
+        )
