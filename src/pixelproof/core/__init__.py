@@ -1,1 +1,1 @@
-"""What the project exists for: pixel changes, Pi, gradients, statistics; numpy, torch, scipy only."""
+"""What the project exists for: pixel changes, Pi, gradients, statistics."""

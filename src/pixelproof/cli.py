@@ -1,0 +1,155 @@
+"""The command line: `pixelproof …`; each command imports only what it needs."""
+
+import argparse
+import importlib
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from pixelproof.errors import ParameterError, PixelproofError
+
+STAGES = ("select", "baseline", "generate", "finetune", "attack", "evaluate", "compare")
+_ITEM_OF = {
+    "baseline": "baselines",
+    "finetune": "finetune.arms",
+    "attack": "baselines",
+    "evaluate": "models",
+}
+
+
+def _stage(arguments: argparse.Namespace) -> None:
+    from pixelproof.params import choose, load_params
+
+    params = load_params()
+    known = {
+        "baselines": params.baselines,
+        "finetune.arms": params.finetune.arms,
+        "models": dict.fromkeys(params.models),
+    }
+    name, item = arguments.name, arguments.item
+    key = _ITEM_OF.get(name)
+    if (key is None) != (item is None):
+        expected = f"one of {list(known[key])}" if key else "nothing"
+        raise ParameterError(f"stage {name}: expected {expected} after it, got {item!r}")
+    module = importlib.import_module(f"pixelproof.stages.{name}")
+    if key is None:
+        module.run(params)
+    else:
+        choose(key, item, known[key])
+        module.run(params, item)
+
+
+def _fetch(arguments: argparse.Namespace) -> None:
+    from pixelproof.demo import fetch_elpv
+
+    fetched = fetch_elpv(arguments.folder)
+    print(fetched)
+
+
+def _data(arguments: argparse.Namespace) -> None:
+    from pixelproof.demo import provide_data
+
+    provide_data(Path())
+
+
+def _show(arguments: argparse.Namespace) -> None:
+    from pixelproof.commands import show
+
+    print(show())
+
+
+def _predict(arguments: argparse.Namespace) -> None:
+    from pixelproof.commands import predict
+
+    predict(arguments.model, arguments.images)
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from pixelproof.commands import export
+    from pixelproof.params import load_params
+
+    export(
+        load_params(),
+        arguments.folder,
+        split=arguments.set,
+        draws=arguments.draws,
+        n=arguments.n,
+        draw=arguments.draw,
+        limit=arguments.images,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pixelproof",
+        description="Measure how a classifier bears a few changed pixels, and harden it.",
+    )
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    stage = commands.add_parser("stage", help="run one stage (the cmd of dvc.yaml)")
+    stage.add_argument("name", choices=STAGES)
+    stage.add_argument("item", nargs="?", help="the baseline, arm or model")
+    stage.set_defaults(run=_stage)
+
+    fetch = commands.add_parser("fetch", help="write a demo data set into a folder")
+    fetch.add_argument("name", choices=["elpv"])
+    fetch.add_argument("folder", nargs="?", type=Path, default=Path("data"))
+    fetch.set_defaults(run=_fetch)
+
+    data = commands.add_parser("data", help="provide what data.dvc names, and verify it")
+    data.set_defaults(run=_data)
+
+    show = commands.add_parser("show", help="print the result table and what it means")
+    show.set_defaults(run=_show)
+
+    predict = commands.add_parser("predict", help="classify images with a model folder")
+    predict.add_argument("model", type=Path, help="a folder that holds classifier.json")
+    predict.add_argument("images", type=Path, nargs="+", help="image files, or folders of them")
+    predict.set_defaults(run=_predict)
+
+    export = commands.add_parser("export", help="write changed images as PNG, to look at")
+    export.add_argument("folder", type=Path, help="a new folder")
+    export.add_argument("--set", choices=["train", "test"], default="test")
+    export.add_argument("--draws", default="stuck", help="the name of the stored draws")
+    export.add_argument("--n", type=int, default=64, help="how many of the drawn pixels")
+    export.add_argument("--draw", type=int, default=0)
+    export.add_argument("--images", type=int, default=20, help="how many images")
+    export.set_defaults(run=_export)
+    return parser
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; an error ends in one line on standard error.
+
+    Args:
+        argv: The arguments; those of the process by default.
+
+    Returns:
+        The exit code: 0; that of the error (see `pixelproof.errors`); 130 or 143 on a signal.
+    """
+    arguments = _parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, _terminate)
+    sys.path.insert(0, str(Path.cwd()))  # a person's own network lies beside params.yaml
+    try:
+        arguments.run(arguments)
+    except PixelproofError as error:
+        if arguments.debug:
+            traceback.print_exc()
+        print(f"pixelproof: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("pixelproof: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

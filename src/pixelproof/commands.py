@@ -1,0 +1,127 @@
+"""What a person asks for on the command line, beyond the stages."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pixelproof import files
+from pixelproof.errors import DataError, ParameterError
+from pixelproof.images import UnreadableImage, load_images, read_image, to_array
+from pixelproof.layout import CHANGES, IMAGES, METRICS, MODELS
+from pixelproof.params import Params
+
+
+def show() -> str:
+    """The result table, what it means in one sentence, and where to look next."""
+    import pandas as pd
+
+    from pixelproof.report import result_table, verdict
+
+    summary = files.read_json(METRICS / "summary.json")
+    table = pd.read_csv(METRICS / "results.csv")
+    whole = table.astype(dict.fromkeys(["epsilon", "steps", "n", "area"], "Int64"))
+    best = MODELS / list(summary["models"])[-1]
+    return "\n".join(
+        [
+            "",
+            result_table(summary, whole),
+            "",
+            verdict(summary),
+            "",
+            f"Every figure: {METRICS}/results.csv    Curves: plots/error_rates.svg",
+            f"Try a model:  pixelproof predict {best} IMAGE…",
+        ]
+    )
+
+
+def _image_files(paths: Sequence[Path]) -> Iterator[Path]:
+    for path in paths:
+        if path.is_dir():
+            yield from sorted(one for one in path.rglob("*") if one.is_file())
+        else:
+            yield path
+
+
+def predict(model: Path, paths: Sequence[Path]) -> None:
+    """Print a line an image: its path, class and probability, with tabs between.
+
+    Raises:
+        DataError: The model is missing, or an image could not be read; the others are answered.
+    """
+    import torch
+
+    from pixelproof.classifiers import load_classifier
+
+    classifier = load_classifier(model)
+    if classifier.size is None:
+        raise DataError(f"{model}: expected a model that was trained here: it states no image size")
+    unreadable = 0
+    for path in _image_files(paths):
+        try:
+            array = to_array(read_image(path), classifier.size, classifier.fit)
+        except UnreadableImage as error:
+            unreadable += 1
+            print(f"pixelproof: {error}", file=sys.stderr)
+            continue
+        with torch.inference_mode():
+            probability = classifier(torch.from_numpy(array[None])).softmax(dim=1)[0]
+        best = int(probability.argmax())
+        print(f"{path}\t{classifier.classes[best]}\t{probability[best]:.4f}", flush=True)
+    if unreadable:
+        raise DataError(f"{unreadable} of the images could not be read; see the lines above")
+
+
+def export(
+    params: Params,
+    folder: Path,
+    *,
+    split: str,
+    draws: str,
+    n: int,
+    draw: int,
+    limit: int,
+) -> None:
+    """Write small-distance samples as PNG files, which lose nothing, for people's eyes.
+
+    Args:
+        params: Of the project.
+        folder: A new folder; gets a subfolder for each class.
+        split: `train` or `test`.
+        draws: The name of the stored draws: an arm (`train`), or values and area (`test`).
+        n: How many of the drawn pixels.
+        draw: Which draw.
+        limit: How many images.
+
+    Raises:
+        DataError: The folder exists, or no such changes are stored.
+        ParameterError: n, the draw or the limit is beyond what is stored.
+    """
+    from PIL import Image
+
+    from pixelproof.change_sets import load_change_set
+    from pixelproof.core.changes import apply_changes
+
+    if folder.exists():
+        raise DataError(f"{folder}: exists; name a new folder")
+    images = load_images(IMAGES, "train" if split == "train" else "held_out")
+    changes = load_change_set(CHANGES / split, draws, images)
+    most = changes.records.shape[2]
+    for key, number, low, high in (
+        ("--n", n, 1, most),
+        ("--draw", draw, 0, changes.draws - 1),
+        ("--images", limit, 1, sys.maxsize),
+    ):
+        if not low <= number <= high:
+            raise ParameterError(f"{key}: expected {low} to {high}, got {number}")
+    rows = np.arange(min(limit, len(images.ids)))
+    with files.atomic(folder) as temporary:
+        for row in rows:
+            one = slice(row, row + 1)
+            changed = apply_changes(np.array(images.pixels[one]), changes.take(one, draw, n))
+            target = temporary / images.classes[images.labels[row]]
+            target.mkdir(parents=True, exist_ok=True)
+            name = f"{images.ids[row]:016x}-{draws}-{n}px-draw{draw}.png"
+            Image.fromarray(changed[0].transpose(1, 2, 0)).save(target / name)
+    print(f"{folder}: {len(rows)} images with {n} changed pixels each")

@@ -1,0 +1,212 @@
+"""From ledgers to figures: the common set, rates and Pi with intervals, paired differences."""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from pixelproof.core.pixel_index import pixel_index
+from pixelproof.core.statistics import (
+    Interval,
+    balanced_accuracy,
+    paired_difference,
+    rate_interval,
+    wilson,
+)
+from pixelproof.errors import DataError
+from pixelproof.ledger import wrong_by_image
+from pixelproof.params import Params
+
+RESULT_COLUMNS = [
+    "model",
+    "experiment",
+    "protocol",
+    "epsilon",
+    "steps",
+    "n",
+    "values",
+    "area",
+    "images",
+    "draws",
+    "wrong",
+    "error_rate",
+    "error_low",
+    "error_high",
+    "pi",
+    "pi_low",
+    "pi_high",
+]
+SETTING = ["experiment", "epsilon", "steps", "n", "values", "area"]
+ADVERSARIAL_SETS = ("transfer_fgsm",)  # judged on the whole set, not on the common images
+
+Ledgers = Mapping[str, pd.DataFrame]
+
+
+def without(ledger: pd.DataFrame, seen: Collection[str]) -> pd.DataFrame:
+    """A ledger without the images that any compared model was trained on."""
+    return ledger[~ledger["image"].isin(list(seen))]
+
+
+def common_images(ledgers: Ledgers) -> list[str]:
+    """The images that every model classifies right unchanged (Section 6, the paper's rule).
+
+    Raises:
+        DataError: There is none.
+    """
+    right = []
+    for ledger in ledgers.values():
+        clean = ledger[ledger["experiment"] == "clean"]
+        right.append(set(clean.loc[clean["prediction"] == clean["label"], "image"]))
+    common = sorted(set.intersection(*right))
+    if not common:
+        names = ", ".join(ledgers)
+        raise DataError(f"no held-out image is classified right by all of {names}; compare fewer")
+    return common
+
+
+def _result(model: str, setting: Mapping[str, Any], wrong: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    rate = rate_interval(wrong)
+    return {
+        "model": model,
+        **setting,
+        "protocol": "held_out",
+        "images": wrong.shape[0],
+        "draws": wrong.shape[1],
+        "wrong": int(wrong.sum()),
+        "error_rate": rate.value,
+        "error_low": rate.low,
+        "error_high": rate.high,
+    }
+
+
+def _with_pi(row: dict[str, Any], side: int) -> dict[str, Any]:
+    """Add Pi (Equation 7), which is linear in the error rate, so its bounds follow."""
+    if row["n"]:
+        for key, rate in (("pi", "error_rate"), ("pi_low", "error_low"), ("pi_high", "error_high")):
+            row[key] = pixel_index(row[rate], row["n"], side, row["values"], row["area"])
+    return row
+
+
+def _settings(ledger: pd.DataFrame) -> list[tuple[dict[str, Any], pd.DataFrame]]:
+    """The rows of each experiment and setting, in the order they were run."""
+    groups = ledger.groupby(SETTING, dropna=False, sort=False, observed=True)
+    named = []
+    for key, rows in groups:
+        setting = {
+            name: None if pd.isna(one) else one for name, one in zip(SETTING, key, strict=True)
+        }
+        named.append((setting, rows))
+    return named
+
+
+def results(ledgers: Ledgers, common: list[str], side: int) -> pd.DataFrame:
+    """One row a model, experiment and setting, with the columns of `RESULT_COLUMNS`.
+
+    `clean` counts every held-out image; changed images and attacks on the model itself count
+    the common set; adversarial sets count themselves.
+
+    Args:
+        ledgers: By model.
+        common: The common set.
+        side: The side of the images in pixels.
+    """
+    rows = []
+    for model, ledger in ledgers.items():
+        for setting, group in _settings(ledger):
+            whole = setting["experiment"] in ("clean", *ADVERSARIAL_SETS)
+            images = sorted(group["image"].unique()) if whole else common
+            rows.append(_with_pi(_result(model, setting, wrong_by_image(group, images)), side))
+    table = pd.DataFrame(rows, columns=RESULT_COLUMNS)
+    return table.astype(dict.fromkeys(["epsilon", "steps", "n", "area"], "Int64"))
+
+
+def _clean(ledger: pd.DataFrame) -> dict[str, Any]:
+    """Clean accuracy, balanced accuracy and recall by class, on every held-out image."""
+    clean = ledger[ledger["experiment"] == "clean"]
+    labels, classes = pd.factorize(clean["label"], sort=True)
+    correct = (clean["prediction"] == clean["label"]).to_numpy(dtype=bool)
+    accuracy = Interval(float(correct.mean()), *wilson(float(correct.sum()), len(correct)))
+    recall = {}
+    for index, name in enumerate(classes):
+        of_class = correct[labels == index]
+        bounds = wilson(float(of_class.sum()), len(of_class))
+        recall[name] = Interval(float(of_class.mean()), *bounds)._asdict()
+    return {
+        "clean_accuracy": accuracy._asdict(),
+        "balanced_accuracy": balanced_accuracy(correct, labels)._asdict(),
+        "recall": recall,
+    }
+
+
+def _flips(rows: pd.DataFrame, common: list[str]) -> dict[str, dict[str, int]]:
+    """How often each true class was taken for which other, over all draws."""
+    wrong = rows[rows["image"].isin(common) & (rows["prediction"] != rows["label"])]
+    flips: dict[str, dict[str, int]] = {}
+    for (label, prediction), count in wrong.groupby(["label", "prediction"]).size().items():
+        flips.setdefault(label, {})[prediction] = int(count)
+    return flips
+
+
+def summary(ledgers: Ledgers, common: list[str], params: Params) -> dict[str, Any]:
+    """What each model is worth at the reference point, and how it differs from the others.
+
+    Differences are of the error rate, this model minus the other, paired by image and draw.
+
+    Args:
+        ledgers: By model.
+        common: The common set.
+        params: For the reference point, the control and the origins.
+
+    Returns:
+        What `metrics/summary.json` holds.
+    """
+    compare, reference = params.compare, params.compare.reference
+    values, grid = params.evaluate.changes[reference.experiment]
+    side = params.select.size
+    at_reference = {}
+    for model, ledger in ledgers.items():
+        chosen = (ledger["experiment"] == reference.experiment) & (ledger["n"] == reference.n)
+        at_reference[model] = ledger[chosen]
+    wrong = {model: wrong_by_image(rows, common) for model, rows in at_reference.items()}
+
+    def difference(model: str, other: str) -> dict[str, Any]:
+        found = paired_difference(
+            wrong[model],
+            wrong[other],
+            resamples=compare.resamples,
+            seed=compare.seed,
+            by_draw=params.generate.positions == "shared",
+        )
+        images, draws = wrong[model].shape
+        bounds = {"difference": found.value, "low": found.low, "high": found.high}
+        return {**bounds, "p_value": found.p_value, "images": images, "draws": draws}
+
+    models = {}
+    for model, ledger in ledgers.items():
+        rate = rate_interval(wrong[model])
+        pi = [pixel_index(bound, reference.n, side, values, grid.area) for bound in rate]
+        models[model] = {
+            **_clean(ledger),
+            "error_rate": rate._asdict(),
+            "pi": Interval(*pi)._asdict(),
+            "flips": _flips(at_reference[model], common),
+            **_against(model, params, difference),
+        }
+    area = grid.area or side
+    point = {"experiment": reference.experiment, "n": reference.n, "values": values, "area": area}
+    return {"models": models, "reference": point, "control": compare.control}
+
+
+def _against(
+    model: str, params: Params, difference: Callable[[str, str], dict[str, Any]]
+) -> dict[str, Any]:
+    """The differences to a model's own original and to the control arm of that original."""
+    against = {}
+    origin, control = params.origin(model), params.compare.control
+    if model != origin:
+        against["versus_baseline"] = difference(model, origin)
+    if control in params.finetune.arms and control != model and params.origin(control) == origin:
+        against["versus_control"] = difference(model, control)
+    return against

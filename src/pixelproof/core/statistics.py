@@ -1,0 +1,201 @@
+"""Intervals and tests whose unit is the image: the draws of one image are correlated."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+Floats = npt.NDArray[np.floating[Any]]
+_CHUNK = 2**22  # random numbers at once, which bounds the memory of a resampling
+
+
+class Interval(NamedTuple):
+    """An estimate and the bounds of its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Difference(NamedTuple):
+    """A paired difference, its 95 % interval and the p-value of no difference."""
+
+    value: float
+    low: float
+    high: float
+    p_value: float
+
+
+def wilson(successes: float, trials: float, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval of a proportion (Wilson 1927).
+
+    Args:
+        successes: From 0 to `trials`; need not be an integer.
+        trials: Above 0; an effective number of trials serves as well.
+        confidence: Between 0 and 1.
+
+    Returns:
+        The lower and the upper bound, in [0, 1].
+
+    >>> [round(bound, 4) for bound in wilson(10, 100)]
+    [0.0552, 0.1744]
+    """
+    z = stats.norm.ppf(0.5 + confidence / 2)
+    p = successes / trials
+    centre = p + z * z / (2 * trials)
+    half = z * np.sqrt(p * (1 - p) / trials + z * z / (4 * trials * trials))
+    scale = 1 + z * z / trials
+    return float(max(0.0, (centre - half) / scale)), float(min(1.0, (centre + half) / scale))
+
+
+def effective_trials(rates: Floats, draws: int) -> float:
+    """How many independent trials tell as much as these images and draws.
+
+    n_eff = p (1 − p) / Var(mean of the images' rates), at most images × draws. Where no rate
+    differs from another nothing is known of the correlation, so an image counts once.
+
+    Args:
+        rates: (images,) each image's share of wrong draws, 0..1.
+        draws: The draws an image, from 1.
+
+    Returns:
+        A number from 1 to images × draws.
+    """
+    images = len(rates)
+    p = float(np.mean(rates))
+    variance = float(np.var(rates, ddof=1)) / images if images > 1 else 0.0
+    if variance == 0.0:
+        return float(images)
+    return float(np.clip(p * (1 - p) / variance, 1.0, images * draws))
+
+
+def rate_interval(wrong: npt.NDArray[np.bool_], confidence: float = 0.95) -> Interval:
+    """The rate of wrong predictions, by Wilson at the effective number of trials.
+
+    Args:
+        wrong: (images, draws).
+        confidence: Between 0 and 1.
+
+    Returns:
+        The rate over all images and draws, with its bounds.
+
+    Raises:
+        ValueError: There is no image or no draw.
+    """
+    if wrong.size == 0:
+        raise ValueError(f"expected images and draws, got an array of shape {wrong.shape}")
+    rates = wrong.mean(axis=1)
+    trials = effective_trials(rates, wrong.shape[1])
+    rate = float(wrong.mean())
+    return Interval(rate, *wilson(rate * trials, trials, confidence))
+
+
+def sign_flip_p_value(differences: Floats, resamples: int, seed: int) -> float:
+    """Two-sided permutation test that paired differences centre on zero.
+
+    Where nothing differs between the two models, each image's difference is as likely to have
+    the other sign. Images without a difference say nothing and are left out.
+
+    Args:
+        differences: (images,) one an image.
+        resamples: How many random sign patterns are drawn.
+        seed: Of the patterns.
+
+    Returns:
+        In (0, 1]: the share of patterns at least as extreme, the observed one counted.
+    """
+    moved = differences[differences != 0]
+    if len(moved) == 0:
+        return 1.0
+    random = np.random.Generator(np.random.Philox(seed))
+    observed = abs(moved.sum()) - 1e-9 * np.abs(moved).sum()
+    extreme = 0
+    chunk = max(1, _CHUNK // len(moved))
+    for start in range(0, resamples, chunk):
+        size = (min(chunk, resamples - start), len(moved))
+        signs = random.integers(0, 2, size, dtype=np.int8) * 2.0 - 1.0
+        extreme += int(np.count_nonzero(np.abs(signs @ moved) >= observed))
+    return (1 + extreme) / (1 + resamples)
+
+
+def _resampled_means(values: Floats, resamples: int, seed: int, by_draw: bool) -> Floats:
+    """Bootstrap means (resamples,) of values (images, draws), by image and, if asked, by draw."""
+    images, draws = values.shape
+    random = np.random.Generator(np.random.Philox(seed))
+    if not by_draw:
+        rates = values.mean(axis=1)
+        chunk = max(1, _CHUNK // images)
+        sizes = [min(chunk, resamples - start) for start in range(0, resamples, chunk)]
+        means = [rates[random.integers(0, images, (size, images))].mean(axis=1) for size in sizes]
+        return np.concatenate(means)
+    weights = random.multinomial(images, np.full(images, 1 / images), resamples) / images
+    draw_weights = random.multinomial(draws, np.full(draws, 1 / draws), resamples) / draws
+    return np.asarray(((weights @ values) * draw_weights).sum(axis=1))
+
+
+def paired_difference(
+    wrong: npt.NDArray[np.bool_],
+    other: npt.NDArray[np.bool_],
+    *,
+    resamples: int = 10_000,
+    seed: int = 0,
+    by_draw: bool = False,
+    confidence: float = 0.95,
+) -> Difference:
+    """How much more often one model is wrong than another, on the same images and draws.
+
+    Args:
+        wrong: (images, draws) of the model.
+        other: (images, draws) of the other model.
+        resamples: Of the bootstrap (percentiles) and of the permutation test.
+        seed: Of both.
+        by_draw: Resample the draws too, because positions are shared between the images.
+        confidence: Between 0 and 1.
+
+    Returns:
+        The difference of the rates (this model minus the other) with its bounds and p-value.
+
+    Raises:
+        ValueError: The shapes differ or are empty.
+    """
+    if wrong.shape != other.shape or wrong.size == 0:
+        raise ValueError(f"expected equal, filled shapes, got {wrong.shape} and {other.shape}")
+    differences = wrong.astype(np.float64) - other
+    means = _resampled_means(differences, resamples, seed, by_draw)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    by_image = differences.mean(axis=1)
+    p_value = sign_flip_p_value(by_image, resamples, seed)
+    return Difference(float(by_image.mean()), float(low), float(high), p_value)
+
+
+def balanced_accuracy(
+    correct: npt.NDArray[np.bool_], labels: npt.NDArray[np.int64], confidence: float = 0.95
+) -> Interval:
+    """The mean of the classes' recalls, with an interval of normal theory on Wilson's halves.
+
+    Each class's recall has its own Wilson interval; their squared half widths add up (the
+    classes are independent samples), as in the method of variance estimates recovery.
+
+    Args:
+        correct: (images,).
+        labels: (images,) the true classes.
+        confidence: Between 0 and 1.
+
+    Returns:
+        The balanced accuracy with its bounds, in [0, 1].
+    """
+    recalls, below, above = [], [], []
+    for label in np.unique(labels):
+        of_class = correct[labels == label]
+        recall = float(of_class.mean())
+        low, high = wilson(float(of_class.sum()), len(of_class), confidence)
+        recalls.append(recall)
+        below.append((recall - low) ** 2)
+        above.append((high - recall) ** 2)
+    count = len(recalls)
+    value = float(np.mean(recalls))
+    low = max(0.0, value - float(np.sqrt(np.sum(below))) / count)
+    high = min(1.0, value + float(np.sqrt(np.sum(above))) / count)
+    return Interval(value, low, high)

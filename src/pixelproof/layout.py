@@ -1,0 +1,12 @@
+"""Where the stages put what they make, relative to the folder of `dvc.yaml`."""
+
+from pathlib import Path
+
+IMAGES = Path("artifacts/images")
+MODELS = Path("artifacts/models")
+CHANGES = Path("artifacts/changes")
+ADVERSARIAL = Path("artifacts/adversarial")
+LEDGER = Path("artifacts/ledger")
+CHECKPOINTS = Path("artifacts/checkpoints")
+METRICS = Path("metrics")
+PLOTS = Path("plots")

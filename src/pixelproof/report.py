@@ -1,0 +1,144 @@
+"""Figures, the table on the terminal, and what it means in one sentence."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pixelproof import files
+from pixelproof.params import Params
+
+Summary = Mapping[str, Any]
+
+
+def draw_error_rates(table: pd.DataFrame, params: Params, path: Path) -> None:
+    """Draw the error rate against the number of changed pixels (after Figure 8).
+
+    Args:
+        table: As `comparison.results` returns it.
+        params: For the experiments that change pixels.
+        path: Of the SVG; the same table gives the same bytes.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    experiments = list(params.evaluate.changes)
+    with mpl.rc_context({"svg.hashsalt": "pixelproof", "font.size": 9}):
+        figure = Figure(figsize=(1 + 4 * len(experiments), 3.4), layout="constrained")
+        axes = figure.subplots(1, len(experiments), sharey=True, squeeze=False)[0]
+        for axis, experiment in zip(axes, experiments, strict=True):
+            rows = table[table["experiment"] == experiment]
+            for model in params.models:
+                line = rows[rows["model"] == model].sort_values("n")
+                n = line["n"].to_numpy(dtype=float)
+                axis.plot(n, 100 * line["error_rate"], marker="o", markersize=3, label=model)
+                low, high = 100 * line["error_low"], 100 * line["error_high"]
+                axis.fill_between(n, low, high, alpha=0.15)
+            axis.set_xscale("log", base=2)
+            axis.set_xticks(
+                sorted(rows["n"].unique()), [str(n) for n in sorted(rows["n"].unique())]
+            )
+            axis.set_xlabel(f"changed pixels ({params.evaluate.changes[experiment][0]})")
+            axis.set_title(experiment)
+            axis.grid(alpha=0.3)
+        axes[0].set_ylabel("wrong, % of common images (95 % interval)")
+        axes[0].legend(frameon=False)
+        with files.atomic(path) as temporary:
+            figure.savefig(temporary, format="svg", metadata={"Date": None})
+
+
+def _percent(entry: Mapping[str, float]) -> str:
+    return f"{100 * entry['value']:.1f} [{100 * entry['low']:.1f}, {100 * entry['high']:.1f}]"
+
+
+def _points(entry: Mapping[str, float] | None) -> str:
+    if entry is None:
+        return "-"
+    bounds = f"[{100 * entry['low']:+.1f}, {100 * entry['high']:+.1f}]"
+    return f"{100 * entry['difference']:+.1f} {bounds}"
+
+
+def _adversarial(table: pd.DataFrame, model: str, experiment: str) -> str:
+    rows = table[(table["model"] == model) & (table["experiment"] == experiment)]
+    return " / ".join(f"{100 * rate:.0f}" for rate in rows["error_rate"]) or "-"
+
+
+def _epsilons(table: pd.DataFrame, experiment: str) -> str:
+    found = table.loc[table["experiment"] == experiment, "epsilon"].unique()
+    return "/".join(str(one) for one in found) or "-"
+
+
+def _align(rows: list[list[str]]) -> str:
+    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def result_table(summary: Summary, table: pd.DataFrame) -> str:
+    """The result as text: a line a model, percentages with 95 % intervals.
+
+    Args:
+        summary: What `metrics/summary.json` holds.
+        table: What `metrics/results.csv` holds.
+    """
+    point = summary["reference"]
+    rows = [
+        [
+            "model",
+            "clean accuracy %",
+            f"wrong at {point['n']} {point['values']} px %",
+            "Pi",
+            f"minus {summary['control'] or 'control'}, points",
+            f"transfer FGSM {_epsilons(table, 'transfer_fgsm')}/255 %",
+            f"white-box FGSM {_epsilons(table, 'whitebox_fgsm')}/255 %",
+        ]
+    ]
+    for model, entry in summary["models"].items():
+        rows.append(
+            [
+                model,
+                _percent(entry["clean_accuracy"]),
+                _percent(entry["error_rate"]),
+                f"{entry['pi']['value']:.2f} [{entry['pi']['low']:.2f}, {entry['pi']['high']:.2f}]",
+                _points(entry.get("versus_control")),
+                _adversarial(table, model, "transfer_fgsm"),
+                _adversarial(table, model, "whitebox_fgsm"),
+            ]
+        )
+    return _align(rows)
+
+
+def _finding(model: str, entry: Mapping[str, Any], control: Mapping[str, Any]) -> str:
+    against = entry["versus_control"]
+    if against["high"] < 0:
+        rate = control["error_rate"]["value"]
+        share = entry["error_rate"]["value"] / rate
+        words = f"{model} errs {share:.2f} times as often"
+    elif against["low"] > 0:
+        words = f"{model} errs more often"
+    else:
+        words = f"{model} cannot be told apart"
+    return f"{words} ({_points(against)} points, p = {against['p_value']:.2g})"
+
+
+def verdict(summary: Summary) -> str:
+    """What the result means, in one sentence: each hardened model against the control."""
+    point, control = summary["reference"], summary["control"]
+    where = f"At {point['n']} {point['values']} pixels, on {summary['common_images']} images that"
+    where += " all models get right unchanged"
+    arms = {model: entry for model, entry in summary["models"].items() if "versus_control" in entry}
+    hardened = {model: entry for model, entry in arms.items() if "versus_baseline" in entry}
+    if not hardened:
+        rates = [f"{m} errs on {_percent(e['error_rate'])} %" for m, e in summary["models"].items()]
+        return f"{where}: {'; '.join(rates)}."
+    found = [
+        _finding(model, entry, summary["models"][control]) for model, entry in hardened.items()
+    ]
+    return (
+        f"{where}, against the control {control} (the same fine-tuning on unchanged images): "
+        f"{'; '.join(found)}."
+    )

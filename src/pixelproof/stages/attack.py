@@ -1,0 +1,75 @@
+"""FGSM examples that fool an original classifier (Tables 9 and 11)."""
+
+from pathlib import Path
+
+import numpy as np
+
+from pixelproof import files
+from pixelproof.adversarial import write_adversarial_set
+from pixelproof.classifiers import Classifier, load_classifier
+from pixelproof.images import ImageSet, load_images
+from pixelproof.layout import ADVERSARIAL, IMAGES, MODELS
+from pixelproof.params import Attack, Params
+from pixelproof.progress import progress
+from pixelproof.sweep import Int64, Update, fgsm_batches, predict
+
+
+def _write_fooling(
+    folder: Path,
+    classifier: Classifier,
+    images: ImageSet,
+    targets: Int64,
+    right: Int64,
+    attack: Attack,
+    update: Update,
+) -> Int64:
+    """Attack the rows `right`, store the examples that fool, and return their rows.
+
+    How many will fool is known at the end alone, so the attempts go to a file of their own.
+    """
+    shape = images.pixels.shape[1:]
+    scratch = folder / "attempts.npy"
+    attempts = np.lib.format.open_memmap(scratch, "w+", np.uint8, (len(right), *shape))
+    fooled = [np.empty(0, np.int64)]
+    count = 0
+    for rows, examples, judged in fgsm_batches(
+        classifier, images.pixels, targets, attack.epsilon, attack.batch_size, update, right
+    ):
+        wrong = judged.predicted != targets[rows]
+        fooled.append(rows[wrong])
+        attempts[count : count + len(fooled[-1])] = examples[wrong]
+        count += len(fooled[-1])
+    kept = np.lib.format.open_memmap(folder / "examples.npy", "w+", np.uint8, (count, *shape))
+    for start in range(0, count, attack.batch_size):
+        end = min(count, start + attack.batch_size)
+        kept[start:end] = attempts[start:end]
+    kept.flush()
+    scratch.unlink()
+    return np.concatenate(fooled)
+
+
+def run(params: Params, name: str) -> None:
+    """Write `artifacts/adversarial/NAME/`: the examples that fool it, and how many do."""
+    attack = params.attack
+    images = load_images(IMAGES, "held_out")
+    classifier = load_classifier(MODELS / name)
+    targets = classifier.targets(images.classes).numpy()[images.labels]
+    with (
+        progress(2 * len(targets), f"attack {name}") as update,
+        files.atomic(ADVERSARIAL / name) as folder,
+    ):
+        folder.mkdir()
+        clean = predict(classifier, images.pixels, targets, attack.batch_size, update)
+        right = np.flatnonzero(clean.predicted == targets)
+        update(len(targets) - len(right))
+        kept = _write_fooling(folder, classifier, images, targets, right, attack, update)
+        manifest = {
+            "attack": "fgsm",
+            "model": name,
+            "epsilon": attack.epsilon,
+            "steps": 1,
+            "attacked": len(right),
+            "fooled": len(kept),
+            "success_rate": len(kept) / max(1, len(right)),
+        }
+        write_adversarial_set(folder, images.ids[kept], manifest)

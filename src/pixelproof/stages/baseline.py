@@ -1,0 +1,26 @@
+"""Take an original classifier as it is, or fine-tune it on the unchanged training images."""
+
+from pathlib import Path
+
+from pixelproof.classifiers import open_classifier, seen_images
+from pixelproof.images import load_images
+from pixelproof.layout import CHECKPOINTS, IMAGES, MODELS
+from pixelproof.params import Params
+from pixelproof.training import Checkpoint, Recipe, fine_tune, store_model
+
+
+def run(params: Params, name: str) -> None:
+    """Write `artifacts/models/NAME/` and `plots/curves/NAME.csv`."""
+    baseline = params.baselines[name]
+    images = load_images(IMAGES, "train")
+    classifier = open_classifier(baseline, images.classes, name)
+    origin = Path(baseline.classifier)
+    seen = set(seen_images(origin)) if (origin / "classifier.json").is_file() else set()
+    recipe = Recipe(baseline.epochs, baseline.learning_rate, baseline.batch_size, baseline.seed)
+    checkpoint = Checkpoint(CHECKPOINTS / name, recipe, classifier, images, None)
+    curve = []
+    if baseline.epochs:
+        curve = fine_tune(classifier, images, None, recipe, f"baseline {name}", checkpoint)
+        seen.update(images.ids.tolist())
+    store_model(MODELS / name, classifier, seen, curve)
+    checkpoint.remove()

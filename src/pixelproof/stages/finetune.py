@@ -1,0 +1,33 @@
+"""Small-scale retraining (Section 6.2): one classifier an arm, the controls among them."""
+
+from pixelproof.change_sets import load_change_set
+from pixelproof.classifiers import load_classifier, seen_images
+from pixelproof.images import load_images
+from pixelproof.layout import CHANGES, CHECKPOINTS, IMAGES, MODELS
+from pixelproof.params import Params
+from pixelproof.training import Checkpoint, Recipe, fine_tune, store_model
+
+
+def run(params: Params, name: str) -> None:
+    """Write `artifacts/models/ARM/` and `plots/curves/ARM.csv`."""
+    finetune = params.finetune
+    arm = finetune.arms[name]
+    images = load_images(IMAGES, "train")
+    origin = MODELS / arm.baseline
+    classifier = load_classifier(origin)
+    changes = load_change_set(CHANGES / "train", name, images) if arm.n else None
+    recipe = Recipe(
+        finetune.epochs,
+        finetune.learning_rate,
+        finetune.batch_size,
+        finetune.seed,
+        n=arm.n,
+        mix=arm.mix,
+        fresh=finetune.fresh,
+        train=arm.train,
+    )
+    checkpoint = Checkpoint(CHECKPOINTS / name, recipe, classifier, images, changes)
+    curve = fine_tune(classifier, images, changes, recipe, f"finetune {name}", checkpoint)
+    seen = {*seen_images(origin), *images.ids.tolist()}
+    store_model(MODELS / name, classifier, seen, curve)
+    checkpoint.remove()

@@ -1,0 +1,43 @@
+"""Draw the small-distance samples that the arms train on and that all models are tested on."""
+
+from pixelproof.change_sets import Wanted, draws_name, write_change_set
+from pixelproof.images import load_images
+from pixelproof.layout import CHANGES, IMAGES
+from pixelproof.params import Params
+from pixelproof.progress import progress
+
+
+def train_draws(params: Params) -> dict[str, Wanted]:
+    """What each arm trains on: a draw an epoch, or one.
+
+    Each arm has a file of its own, so that a change to one arm leaves the others' inputs as
+    they are; arms with the same values and area still share their draws, which are nested.
+    """
+    draws = params.finetune.train_draws
+    arms = params.finetune.arms.items()
+    return {name: Wanted(arm.values, arm.area, arm.n, draws) for name, arm in arms}
+
+
+def test_draws(params: Params) -> dict[str, Wanted]:
+    """What the experiments test on: one entry for each (values, area), nested to the largest n."""
+    wanted: dict[str, Wanted] = {}
+    for values, grid in params.evaluate.changes.values():
+        name = draws_name(values, grid.area)
+        known = wanted[name].n if name in wanted else 0
+        n = max(known, *grid.n)
+        wanted[name] = Wanted(values, grid.area, n, params.evaluate.draws)
+    return wanted
+
+
+def run(params: Params) -> None:
+    """Write `artifacts/changes/train/` and `artifacts/changes/test/`."""
+    generate = params.generate
+    parts = [
+        ("train", "train", train_draws(params), generate.seed),
+        ("test", "held_out", test_draws(params), generate.test_seed),
+    ]
+    for name, split, wanted, seed in parts:
+        images = load_images(IMAGES, split)
+        total = len(images.ids) * len(wanted)
+        with progress(total, f"generate {name}") as update:
+            write_change_set(CHANGES / name, wanted, images, generate, seed, update)

@@ -1,0 +1,242 @@
+"""Fine-tuning: one recipe for originals, hardened models and controls."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pixelproof import files
+from pixelproof.change_sets import ChangeSet
+from pixelproof.classifiers import Classifier, save_classifier
+from pixelproof.core.changes import apply_in_place
+from pixelproof.errors import IntegrityError, NumericalError
+from pixelproof.images import ImageSet
+from pixelproof.layout import PLOTS
+from pixelproof.progress import progress
+
+MOMENTUM = 0.9
+WEIGHT_DECAY = 1e-4
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is fine-tuned; equal for all arms but for what they change in the images.
+
+    Attributes:
+        epochs: From 1; the last one is used, since no image is left to choose by.
+        learning_rate: The peak of a one-cycle schedule (Smith and Topin 2018).
+        batch_size: The largest batch.
+        seed: Of the order of the images and of dropout.
+        n: How many pixels change in an image; 0 for none.
+        mix: The share of images left unchanged, drawn anew each epoch.
+        fresh: Whether each epoch has its own draw (else draw 0, as in the paper).
+        train: The whole network or its final layer alone.
+    """
+
+    epochs: int
+    learning_rate: float
+    batch_size: int
+    seed: int
+    n: int = 0
+    mix: float = 0.0
+    fresh: bool = True
+    train: Literal["whole", "head"] = "whole"
+
+
+class Checkpoint:
+    """The state after an epoch, kept under a key that stands for the whole configuration."""
+
+    def __init__(
+        self,
+        folder: Path,
+        recipe: Recipe,
+        classifier: Classifier,
+        images: ImageSet,
+        changes: ChangeSet | None,
+    ) -> None:
+        """Key the checkpoint by the recipe, the start, the images and the changes."""
+        drawn = changes.sha256 if changes else ""
+        key = hashlib.sha256(json.dumps([asdict(recipe), drawn, torch.__version__]).encode())
+        for array in (images.ids, images.labels):
+            key.update(array.tobytes())
+        for name, tensor in classifier.network.state_dict().items():
+            key.update(name.encode() + tensor.contiguous().numpy().tobytes())
+        self.folder = folder
+        self.path = folder / key.hexdigest()[:16]
+
+    def remove(self) -> None:
+        """Delete this model's checkpoints, once its final weights are stored."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Replace the stored state, whole or not at all."""
+        with files.atomic(self.path) as temporary:
+            temporary.mkdir()
+            torch.save(state, temporary / "state.pt")
+            files.write_text(temporary / "sha256", files.sha256(temporary / "state.pt"))
+
+    def load(self) -> dict[str, Any] | None:
+        """The stored state, or None where there is none.
+
+        Raises:
+            IntegrityError: The file is not what was written.
+        """
+        if not self.path.exists():
+            return None
+        try:
+            files.verify(self.path / "state.pt", (self.path / "sha256").read_text())
+        except FileNotFoundError:
+            raise IntegrityError(f"{self.path}: incomplete; delete this folder") from None
+        state: dict[str, Any] = torch.load(self.path / "state.pt", weights_only=True)
+        return state
+
+
+def _batches(images: ImageSet, recipe: Recipe, epoch: int) -> list[npt.NDArray[np.int64]]:
+    """Rows of the epoch's batches: the same order in every arm, and no batch of one image."""
+    random = np.random.Generator(np.random.Philox(key=[recipe.seed, epoch]))
+    order = random.permutation(len(images.ids))
+    return np.array_split(order, -(-len(order) // recipe.batch_size))
+
+
+def _epoch_images(
+    images: ImageSet, changes: ChangeSet | None, recipe: Recipe, epoch: int
+) -> Iterator[tuple[npt.NDArray[np.int64], Tensor]]:
+    """The epoch's batches of rows and of changed images, (B, 3, H, W) uint8."""
+    random = np.random.Generator(np.random.Philox(key=[recipe.seed, epoch]).jumped())
+    changed = random.random(len(images.ids)) >= recipe.mix
+    for rows in _batches(images, recipe, epoch):
+        batch = np.array(images.pixels[rows])
+        chosen = np.flatnonzero(changed[rows])
+        if changes is not None and len(chosen):
+            part = batch[chosen]
+            draw = epoch if recipe.fresh else 0
+            apply_in_place(part, changes.take(rows[chosen], draw, recipe.n))
+            batch[chosen] = part
+        yield rows, torch.from_numpy(batch)
+
+
+def _train_epoch(
+    classifier: Classifier,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    batches: Iterator[tuple[npt.NDArray[np.int64], Tensor]],
+    targets: Tensor,
+    label: str,
+    update: Any,
+) -> tuple[float, float]:
+    """One pass over the images; returns the mean loss and the accuracy on the way."""
+    loss_sum = correct = count = 0.0
+    for at, (rows, batch) in enumerate(batches):
+        labels = targets[torch.from_numpy(rows)]
+        logits = classifier(batch)
+        loss = F.cross_entropy(logits, labels)
+        if not torch.isfinite(loss):
+            raise NumericalError(
+                f"{label}, batch {at}: the loss is {loss.item()}; expected a finite one; "
+                "lower learning_rate"
+            )
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        loss_sum += loss.item() * len(rows)
+        correct += int((logits.argmax(dim=1) == labels).sum())
+        count += len(rows)
+        update(len(rows))
+    return loss_sum / count, correct / count
+
+
+def fine_tune(
+    classifier: Classifier,
+    images: ImageSet,
+    changes: ChangeSet | None,
+    recipe: Recipe,
+    label: str,
+    checkpoint: Checkpoint | None = None,
+) -> list[dict[str, float]]:
+    """Fine-tune a classifier in place by SGD with momentum and a one-cycle rate.
+
+    Repeatable on one machine and thread count; an interrupted run that is called again goes on
+    after its last whole epoch and ends in the same weights.
+
+    Args:
+        classifier: The start; on return in eval mode with the last epoch's weights.
+        images: The training images.
+        changes: The stored draws for them, or None to train on them unchanged.
+        recipe: How to train.
+        label: What to call this in progress and errors.
+        checkpoint: Where to keep the state of an unfinished run.
+
+    Returns:
+        The learning curve: for each epoch its number, mean loss, accuracy and learning rate.
+
+    Raises:
+        NumericalError: A loss is not finite; no step is taken with it.
+        IntegrityError: The checkpoint is damaged.
+    """
+    torch.use_deterministic_algorithms(True)
+    targets = classifier.targets(images.classes)[torch.from_numpy(images.labels)]
+    parameters = classifier.set_trainable(recipe.train)
+    optimizer = torch.optim.SGD(
+        parameters, recipe.learning_rate, MOMENTUM, weight_decay=WEIGHT_DECAY, nesterov=True
+    )
+    steps = recipe.epochs * len(_batches(images, recipe, 0))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, steps)
+    curve: list[dict[str, float]] = []
+    state = checkpoint.load() if checkpoint else None
+    if state is not None:
+        classifier.network.load_state_dict(state["network"])
+        optimizer.load_state_dict(state["optimizer"])
+        schedule.load_state_dict(state["schedule"])
+        curve = state["curve"]
+    with progress(recipe.epochs * len(images.ids), label) as update:
+        update(len(curve) * len(images.ids))
+        for epoch in range(len(curve), recipe.epochs):
+            # Dropout draws from torch's generator: seeding each epoch makes a resumed run equal.
+            torch.manual_seed(recipe.seed * 1_000_003 + epoch)
+            classifier.train(recipe.train == "whole")
+            rate = schedule.get_last_lr()[0]
+            batches = _epoch_images(images, changes, recipe, epoch)
+            where = f"{label}, epoch {epoch + 1}"
+            loss, accuracy = _train_epoch(
+                classifier, optimizer, schedule, batches, targets, where, update
+            )
+            row = {"epoch": epoch + 1, "loss": loss, "accuracy": accuracy, "learning_rate": rate}
+            curve.append(row)
+            if checkpoint and epoch + 1 < recipe.epochs:
+                checkpoint.save(
+                    {
+                        "network": classifier.network.state_dict(),
+                        "optimizer": optimizer.state_dict(),
+                        "schedule": schedule.state_dict(),
+                        "curve": curve,
+                    }
+                )
+    classifier.eval()
+    return curve
+
+
+def store_model(
+    folder: Path, classifier: Classifier, seen: Iterable[int], curve: list[dict[str, float]]
+) -> None:
+    """Store a classifier, what it has seen, and its learning curve beside the plots.
+
+    Args:
+        folder: The model's folder; its name is the model's.
+        classifier: In eval mode.
+        seen: The ids of the images that it was trained or validated on.
+        curve: As `fine_tune` returns it; empty where nothing was trained.
+    """
+    columns = ["epoch", "loss", "accuracy", "learning_rate"]
+    lines = [",".join(columns), *(",".join(f"{row[key]:.6g}" for key in columns) for row in curve)]
+    files.write_text(PLOTS / "curves" / f"{folder.name}.csv", "\n".join(lines) + "\n")
+    save_classifier(classifier, folder, seen)

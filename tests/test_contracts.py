@@ -1,0 +1,114 @@
+"""What everything later stands on: layers of imports, `deps`, names, the public surface."""
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import grimp
+import pytest
+from ruamel.yaml import YAML
+
+import pixelproof
+from pixelproof import cli
+from pixelproof.params import load_params
+
+ROOT = Path(__file__).parent.parent
+OUTSIDE_DEPS = {"pixelproof", "pixelproof.cli", "pixelproof.errors", "pixelproof.tracking"}
+LAYERS = [
+    ["cli"],
+    ["commands", "demo"],
+    ["stages"],
+    ["sweep", "training", "report", "comparison"],
+    ["adversarial", "change_sets", "ledger"],
+    ["classifiers", "architectures"],
+    ["images"],
+    ["params", "progress", "layout", "files"],
+    ["core"],
+    ["errors"],
+]
+
+
+@pytest.fixture(scope="module")
+def graph() -> grimp.ImportGraph:
+    return grimp.build_graph("pixelproof", include_external_packages=True, cache_dir=None)
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Any:
+    return YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
+
+
+def _top(module: str) -> str:
+    return module.split(".")[1] if "." in module else ""
+
+
+def test_imports_run_one_way(graph: grimp.ImportGraph) -> None:
+    level = {name: at for at, names in enumerate(LAYERS) for name in names}
+    ours = [name for name in graph.modules if name.startswith("pixelproof.")]
+    assert {_top(name) for name in ours} == set(level), "each module has its layer"
+    for module in ours:
+        for imported in graph.find_modules_directly_imported_by(module):
+            if not imported.startswith("pixelproof."):
+                continue
+            inner = _top(module) == _top(imported)
+            assert inner or level[_top(module)] <= level[_top(imported)], (module, imported)
+
+
+def test_core_knows_numpy_torch_and_scipy_alone(graph: grimp.ImportGraph) -> None:
+    stdlib = {"collections", "dataclasses", "math", "re", "typing"}
+    for module in graph.find_descendants("pixelproof.core"):
+        for imported in graph.find_modules_directly_imported_by(module):
+            allowed = stdlib | {"numpy", "torch", "scipy"}
+            assert imported.startswith("pixelproof.core") or imported in allowed, (module, imported)
+
+
+def test_stages_know_neither_each_other_nor_tracking(graph: grimp.ImportGraph) -> None:
+    for stage in cli.STAGES:
+        upstream = graph.find_upstream_modules(f"pixelproof.stages.{stage}")
+        assert not {one for one in upstream if one.startswith("pixelproof.stages.")}
+        assert not upstream & {"mlflow", "prefect", "dvc", "pixelproof.tracking", "pixelproof.cli"}
+
+
+def _source(module: str) -> str:
+    path = "src/" + module.replace(".", "/")
+    return f"{path}.py" if (ROOT / f"{path}.py").is_file() else f"{path}/__init__.py"
+
+
+@pytest.mark.parametrize("stage", cli.STAGES)
+def test_deps_hold_the_import_closure(
+    graph: grimp.ImportGraph, pipeline: Any, stage: str
+) -> None:
+    module = f"pixelproof.stages.{stage}"
+    closure = {one for one in graph.find_upstream_modules(module) if one.startswith("pixelproof")}
+    expected = {_source(one) for one in (closure | {module}) - OUTSIDE_DEPS}
+    body = pipeline[stage].get("do", pipeline[stage])
+    assert {dep for dep in body["deps"] if dep.startswith("src/")} == expected
+
+
+def test_one_name_for_stage_module_section_and_command(pipeline: Any) -> None:
+    sections = {"baseline": "baselines"}
+    params = load_params(ROOT / "params.yaml")
+    assert tuple(pipeline) == cli.STAGES
+    for stage in cli.STAGES:
+        assert callable(importlib.import_module(f"pixelproof.stages.{stage}").run)
+        assert hasattr(params, sections.get(stage, stage))
+        body = pipeline[stage].get("do", pipeline[stage])
+        assert body["cmd"].startswith(f"pixelproof stage {stage}")
+        for key in body["params"]:
+            first, *rest = key.split(".")
+            section = getattr(params, first)
+            assert not rest or rest[0].startswith("${") or hasattr(section, rest[0]), key
+
+
+def test_models_are_the_baselines_and_the_arms() -> None:
+    for path in [ROOT / "params.yaml", *(ROOT / "profiles").glob("*.yaml")]:
+        params = load_params(path)
+        assert list(params.models) == [*params.baselines, *params.finetune.arms]
+
+
+def test_the_default_experiment_is_the_elpv_profile() -> None:
+    assert load_params(ROOT / "params.yaml") == load_params(ROOT / "profiles" / "elpv.yaml")
+
+
+def test_public_surface() -> None:
+    assert pixelproof.__all__ == ["__version__", "load"]
