@@ -5,7 +5,7 @@ import importlib
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -24,7 +24,7 @@ def _stage(arguments: argparse.Namespace) -> None:
     from pixelproof.params import choose, load_params
 
     params = load_params()
-    known = {
+    known: dict[str, Mapping[str, object]] = {
         "baselines": params.baselines,
         "finetune.arms": params.finetune.arms,
         "models": dict.fromkeys(params.models),
@@ -45,14 +45,13 @@ def _stage(arguments: argparse.Namespace) -> None:
 def _fetch(arguments: argparse.Namespace) -> None:
     from pixelproof.demo import fetch_elpv
 
-    fetched = fetch_elpv(arguments.folder)
-    print(fetched)
+    print(fetch_elpv(arguments.folder))
 
 
 def _data(arguments: argparse.Namespace) -> None:
     from pixelproof.demo import provide_data
 
-    provide_data(Path())
+    print(provide_data(Path()))
 
 
 def _show(arguments: argparse.Namespace) -> None:

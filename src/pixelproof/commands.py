@@ -8,7 +8,13 @@ import numpy as np
 
 from pixelproof import files
 from pixelproof.errors import DataError, ParameterError
-from pixelproof.images import UnreadableImage, load_images, read_image, to_array
+from pixelproof.images import (
+    UnreadableImageError,
+    load_images,
+    read_image,
+    strict_reading,
+    to_array,
+)
 from pixelproof.layout import CHANGES, IMAGES, METRICS, MODELS
 from pixelproof.params import Params
 
@@ -60,11 +66,13 @@ def predict(model: Path, paths: Sequence[Path]) -> None:
     unreadable = 0
     for path in _image_files(paths):
         try:
-            array = to_array(read_image(path), classifier.size, classifier.fit)
-        except UnreadableImage as error:
+            with strict_reading():
+                image = read_image(path).image
+        except UnreadableImageError as error:
             unreadable += 1
             print(f"pixelproof: {error}", file=sys.stderr)
             continue
+        array = to_array(image, classifier.size, classifier.fit)
         with torch.inference_mode():
             probability = classifier(torch.from_numpy(array[None])).softmax(dim=1)[0]
         best = int(probability.argmax())

@@ -94,4 +94,4 @@ def wrong_by_image(rows: pd.DataFrame, images: Sequence[str]) -> npt.NDArray[np.
     table = table.reindex(pd.Index(images))
     if table.isna().to_numpy().any():
         raise IntegrityError("a ledger lacks a draw of an image; run `dvc repro -f evaluate`")
-    return table.to_numpy(dtype=bool)
+    return np.asarray(table.to_numpy(dtype=bool))

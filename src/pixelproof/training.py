@@ -145,7 +145,7 @@ def _train_epoch(
                 "lower learning_rate"
             )
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
         loss_sum += loss.item() * len(rows)
@@ -204,7 +204,7 @@ def fine_tune(
             # Dropout draws from torch's generator: seeding each epoch makes a resumed run equal.
             torch.manual_seed(recipe.seed * 1_000_003 + epoch)
             classifier.train(recipe.train == "whole")
-            rate = schedule.get_last_lr()[0]
+            rate = float(schedule.get_last_lr()[0])
             batches = _epoch_images(images, changes, recipe, epoch)
             where = f"{label}, epoch {epoch + 1}"
             loss, accuracy = _train_epoch(

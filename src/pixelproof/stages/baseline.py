@@ -14,6 +14,7 @@ def run(params: Params, name: str) -> None:
     baseline = params.baselines[name]
     images = load_images(IMAGES, "train")
     classifier = open_classifier(baseline, images.classes, name)
+    classifier.size, classifier.fit = params.select.size, params.select.fit
     origin = Path(baseline.classifier)
     seen = set(seen_images(origin)) if (origin / "classifier.json").is_file() else set()
     recipe = Recipe(baseline.epochs, baseline.learning_rate, baseline.batch_size, baseline.seed)
