@@ -75,9 +75,7 @@ def _source(module: str) -> str:
 
 
 @pytest.mark.parametrize("stage", cli.STAGES)
-def test_deps_hold_the_import_closure(
-    graph: grimp.ImportGraph, pipeline: Any, stage: str
-) -> None:
+def test_deps_hold_the_import_closure(graph: grimp.ImportGraph, pipeline: Any, stage: str) -> None:
     module = f"pixelproof.stages.{stage}"
     closure = {one for one in graph.find_upstream_modules(module) if one.startswith("pixelproof")}
     expected = {_source(one) for one in (closure | {module}) - OUTSIDE_DEPS}

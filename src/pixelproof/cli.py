@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import os
 import signal
 import sys
 import traceback
@@ -20,9 +21,24 @@ _ITEM_OF = {
 }
 
 
+def _die_with_parent() -> None:
+    """Have the kernel kill this stage when the dvc that started it dies.
+
+    An orphan would go on writing while the next run starts beside it.
+    """
+    import ctypes
+
+    pr_set_pdeathsig = 1
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before the kernel was told
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 def _stage(arguments: argparse.Namespace) -> None:
     from pixelproof.params import choose, load_params
 
+    _die_with_parent()
     params = load_params()
     known: dict[str, Mapping[str, object]] = {
         "baselines": params.baselines,

@@ -184,6 +184,7 @@ def fine_tune(
         IntegrityError: The checkpoint is damaged.
     """
     torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     targets = classifier.targets(images.classes)[torch.from_numpy(images.labels)]
     parameters = classifier.set_trainable(recipe.train)
     optimizer = torch.optim.SGD(

@@ -1,0 +1,224 @@
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pixelproof.errors import DataError, IntegrityError
+from pixelproof.images import hex_id, image_id, load_images, read_image, to_array
+from pixelproof.params import Params
+from pixelproof.stages import select
+from tests.conftest import draw_image, write_params
+
+IMAGES = Path("artifacts/images")
+
+
+def params(**keys: object) -> Params:
+    return write_params(Path("params.yaml"), lambda content: content["select"].update(keys))
+
+
+def manifest() -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((IMAGES / "manifest.json").read_text())
+    return content
+
+
+def splits() -> dict[str, str]:
+    return {row["image"]: row["split"] for row in manifest()["images"]}
+
+
+def test_arrays_and_manifest_say_what_was_read(project: Path) -> None:
+    select.run(params())
+    about = manifest()
+    assert about["classes"] == ["bad", "good"]
+    assert about["found"] == 80
+    for split in ("train", "held_out"):
+        images = load_images(IMAGES, split)
+        assert len(images.ids) == about["splits"][split]["images"] > 0
+        assert list(images.ids) == sorted(images.ids)
+        for at, (one, path) in enumerate(zip(images.ids, images.paths, strict=True)):
+            array = to_array(read_image(Path("data", path)).image, 16, "stretch")
+            assert np.array_equal(array, images.pixels[at])
+            assert image_id(array) == one
+            assert images.classes[images.labels[at]] == path.split("/")[0]
+    assert sum(entry["images"] for entry in about["splits"].values()) == 80
+
+
+def test_the_same_images_give_the_same_bytes(project: Path) -> None:
+    select.run(params())
+    before = {path.name: path.read_bytes() for path in IMAGES.iterdir()}
+    assert set(before) == {"manifest.json", "train.npy", "held_out.npy"}
+    select.run(params())
+    assert before == {path.name: path.read_bytes() for path in IMAGES.iterdir()}
+
+
+def test_one_image_more_moves_no_other(project: Path) -> None:
+    select.run(params())
+    before = splits()
+    draw_image(1, 999).save("data/good/new.png")
+    select.run(params())
+    after = splits()
+    assert len(after) == 81
+    assert all(after[image] == split for image, split in before.items())
+
+
+def test_one_image_more_displaces_at_most_one_of_a_stated_number(project: Path) -> None:
+    select.run(params(held_out_images=10, train_images=20))
+    before = splits()
+    assert Counter(before.values()) == {"held_out": 10, "train": 20}
+    draw_image(1, 999).save("data/good/new.png")
+    select.run(params(held_out_images=10, train_images=20))
+    assert len(set(before) - set(splits())) <= 1
+
+
+def test_numbers_keep_the_shares_of_the_classes(project: Path) -> None:
+    for at in range(20):
+        Path(f"data/bad/{at:03}.png").unlink()
+    select.run(params(train_images=24))
+    split = manifest()["splits"]["train"]
+    shares = split["available_by_class"]
+    expected = 24 * shares["bad"] / sum(shares.values())
+    assert abs(split["by_class"]["bad"] - expected) < 1
+
+
+@given(
+    counts=st.dictionaries(st.integers(0, 9), st.integers(1, 50), min_size=1, max_size=6),
+    number=st.integers(1, 400),
+)
+def test_quotas_add_up_and_stay_within_what_there_is(counts: dict[int, int], number: int) -> None:
+    available = Counter(counts)
+    taken = select.quotas(available, number)
+    assert sum(taken.values()) == min(number, sum(counts.values()))
+    for label, count in counts.items():
+        exact = min(number, sum(counts.values())) * count / sum(counts.values())
+        assert exact - 1 < taken[label] < exact + 1
+        assert taken[label] <= count
+
+
+def test_split_none_holds_every_image_out(project: Path) -> None:
+    def without_training(content: dict[str, Any]) -> None:
+        content["select"]["split"] = "none"
+        content["finetune"]["arms"] = {}
+        content["models"] = ["baseline"]
+
+    select.run(write_params(Path("params.yaml"), without_training))
+    assert set(splits().values()) == {"held_out"}
+    assert len(load_images(IMAGES, "train").ids) == 0
+
+
+def test_unreadable_images_are_quarantined_and_counted(project: Path) -> None:
+    Path("data/bad/000.png").write_bytes(b"")
+    Path("data/bad/001.png").write_text("no image")
+    select.run(params(unreadable=0.05))
+    about = manifest()
+    assert [row["path"] for row in about["quarantined"]] == ["bad/000.png", "bad/001.png"]
+    assert "empty" in about["quarantined"][0]["reason"]
+    assert (about["found"], len(about["images"])) == (80, 78)
+
+
+def test_too_many_unreadable_images_stop_the_stage(project: Path) -> None:
+    Path("data/bad/000.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"1 of 80 files.*select\.unreadable.*bad/000\.png"):
+        select.run(params(unreadable=0.01))
+    assert not IMAGES.exists()
+    assert not list(Path("artifacts").iterdir())
+
+
+def test_a_class_without_a_readable_image(project: Path) -> None:
+    for path in Path("data/bad").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(DataError, match="data/bad: no image of this class"):
+        select.run(params(unreadable=0.9))
+
+
+def test_equal_content_in_one_class_is_kept_once(project: Path) -> None:
+    shutil.copy("data/bad/003.png", "data/bad/copy.png")
+    select.run(params())
+    assert manifest()["duplicates"] == [{"path": "bad/copy.png", "same_as": "bad/003.png"}]
+    assert len(manifest()["images"]) == 80
+
+
+def test_equal_content_in_two_classes_is_refused(project: Path) -> None:
+    shutil.copy("data/bad/003.png", "data/good/copy.png")
+    with pytest.raises(DataError, match=r"good/copy\.png: the same image as bad/003\.png"):
+        select.run(params())
+
+
+def test_groups_stay_together(project: Path) -> None:
+    select.run(params(group={"pattern": r"/0*(\d)"}))
+    of_group: dict[str, set[str]] = {}
+    for row in manifest()["images"]:
+        group = row["path"].split("/")[1].lstrip("0")[0]
+        of_group.setdefault(group, set()).add(row["split"])
+    assert all(len(found) == 1 for found in of_group.values())
+    assert len({min(found) for found in of_group.values()}) == 2
+
+
+def test_groups_from_a_table(project: Path) -> None:
+    lines = [f"{name}/{at:03}.png,{at % 10}" for name in ("bad", "good") for at in range(40)]
+    Path("data/groups.csv").write_text("\n".join(["path,module", *lines]))
+    select.run(params(group={"csv": "data/groups.csv", "column": "module"}))
+    of_group: dict[int, set[str]] = {}
+    for row in manifest()["images"]:
+        of_group.setdefault(int(row["path"][-6:-4]) % 10, set()).add(row["split"])
+    assert all(len(found) == 1 for found in of_group.values())
+
+
+def test_equal_content_in_groups_of_two_splits_is_refused(project: Path) -> None:
+    for at in range(10):
+        shutil.copy("data/bad/003.png", f"data/bad/x{at}.png")
+    with pytest.raises(DataError, match=r"the same image as .*one split"):
+        select.run(params(group={"pattern": "[^/]+$"}))
+
+
+def test_a_path_without_a_group(project: Path) -> None:
+    with pytest.raises(DataError, match=r"select\.group\.pattern finds nothing"):
+        select.run(params(group={"pattern": "module"}))
+
+
+def test_a_split_without_a_class(project: Path) -> None:
+    for path in sorted(Path("data/bad").iterdir())[1:]:
+        path.unlink()
+    with pytest.raises(DataError, match="no image of class bad"):
+        select.run(params())
+
+
+def test_a_share_beyond_chance_is_remarked_on(project: Path) -> None:
+    def of(label: int, split: str, count: int) -> list[select.Row]:
+        return [select.Row(at, "", label, at, 8, 8, "L", split) for at in range(count)]
+
+    rows = of(0, "train", 90) + of(1, "train", 10) + of(0, "held_out", 10) + of(1, "held_out", 90)
+    remarks = select.balance(rows, ["a", "b"], params().select)
+    assert len(remarks) == 4
+    assert "train: 90.0% a, of all images 50.0%" in remarks
+
+
+def test_odd_names_reach_the_manifest(project: Path) -> None:
+    draw_image(0, 500).save("data/bad/grün \n.png")
+    with Path(b"data/bad/\xff.png".decode("utf-8", "surrogateescape")).open("wb") as file:
+        draw_image(0, 501).save(file, format="PNG")
+    select.run(params())
+    paths = [row["path"] for row in manifest()["images"]]
+    assert "bad/grün \n.png" in paths
+    assert "bad/\\xff.png" in paths
+
+
+def test_a_changed_byte_in_an_array_is_noticed(project: Path) -> None:
+    select.run(params())
+    path = IMAGES / "train.npy"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(IntegrityError, match=r"train\.npy: damaged"):
+        load_images(IMAGES, "train")
+
+
+def test_the_split_depends_on_seed_and_image_alone(project: Path) -> None:
+    chosen = params().select
+    names = [hex_id(at) for at in range(2000)]
+    held_out = [select.split_of(chosen, name) == "held_out" for name in names]
+    assert 0.36 < np.mean(held_out) < 0.44  # the share is 0.4
