@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pixelproof.change_sets import Wanted, load_change_set, write_change_set
-from pixelproof.core.changes import draw_changes
+from pixelproof.core.changes import Channels, draw_changes
 from pixelproof.errors import DataError, IntegrityError
 from pixelproof.files import read_json
 from pixelproof.images import ImageSet, load_images
@@ -60,14 +60,16 @@ def test_halves_drawn_apart_are_the_whole(images: ImageSet) -> None:
 
 @pytest.mark.parametrize("values", ["full", "stuck", "offset:40", "offset:200"])
 @pytest.mark.parametrize("channels", ["all", "first"])
-def test_a_stored_set_holds_what_was_drawn(images: ImageSet, values: str, channels: str) -> None:
-    options = Generate(channels=channels)  # type: ignore[arg-type]
+def test_a_stored_set_holds_what_was_drawn(
+    images: ImageSet, values: str, channels: Channels
+) -> None:
+    options = Generate(channels=channels)
     write_change_set(Path("set"), {"x": Wanted(values, 10, 12, 2)}, images, options, seed=9)
     stored = load_change_set(Path("set"), "x", images)
     for draw in range(2):
         drawn = draw_changes(
             images.ids, 12, (16, 16), seed=9, draw=draw, values=values, area=10, channels=channels
-        )  # type: ignore[arg-type]
+        )
         taken = stored.take(slice(None), draw, 12)
         assert np.array_equal(taken.positions, drawn.positions)
         assert np.array_equal(taken.values, drawn.values)

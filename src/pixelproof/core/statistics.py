@@ -46,7 +46,9 @@ def wilson(successes: float, trials: float, confidence: float = 0.95) -> tuple[f
     centre = p + z * z / (2 * trials)
     half = z * np.sqrt(p * (1 - p) / trials + z * z / (4 * trials * trials))
     scale = 1 + z * z / trials
-    return float(max(0.0, (centre - half) / scale)), float(min(1.0, (centre + half) / scale))
+    # At 0 and 1 a bound is the rate itself, which rounding must not pass.
+    low, high = min(p, (centre - half) / scale), max(p, (centre + half) / scale)
+    return float(max(0.0, low)), float(min(1.0, high))
 
 
 def effective_trials(rates: Floats, draws: int) -> float:

@@ -1,0 +1,91 @@
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pixelproof.core.gradients import fgsm, input_gradient
+
+
+class Linear(nn.Module):
+    """A softmax classifier whose gradient can be written down by hand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(3, 2 * 2 * 3, generator=torch.manual_seed(1)))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.flatten(1) @ self.weight.T
+
+
+def convolutional() -> nn.Module:
+    torch.manual_seed(2)
+    layers = [nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten()]
+    return nn.Sequential(*layers, nn.Dropout(0.5), nn.Linear(8 * 36, 4)).eval()
+
+
+def batch(count: int, side: int) -> Tensor:
+    generator = torch.manual_seed(3)
+    return torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, generator=generator)
+
+
+def test_the_sign_is_that_of_the_gradient_worked_out_by_hand() -> None:
+    model, images, label = Linear().eval(), batch(1, 2), 2
+    x = [value / 255 for value in images.flatten().tolist()]
+    w = model.weight.tolist()
+    logits = [sum(a * b for a, b in zip(row, x, strict=True)) for row in w]
+    exp = [math.exp(one) for one in logits]
+    error = [one / sum(exp) - (at == label) for at, one in enumerate(exp)]
+    expected = []
+    for at, value in enumerate(images.flatten().tolist()):
+        slope = sum(error[k] * w[k][at] for k in range(3))
+        expected.append(min(255, max(0, value + 5 * ((slope > 0) - (slope < 0)))))
+    found = fgsm(model, images, torch.tensor([label]), 5)
+    assert found.flatten().tolist() == expected
+
+
+@pytest.mark.parametrize("epsilon", [1, 8, 255])
+def test_it_equals_the_textbook_version(epsilon: int) -> None:
+    model, images, labels = convolutional(), batch(5, 6), torch.tensor([0, 1, 2, 3, 0])
+    floats = (images.float() / 255).requires_grad_(True)
+    nn.functional.cross_entropy(model(floats), labels).backward()  # type: ignore[no-untyped-call]
+    assert floats.grad is not None
+    moved = (floats + epsilon / 255 * floats.grad.sign()).clamp(0, 1)
+    found = fgsm(model, images, labels, epsilon)
+    assert found.dtype == torch.uint8
+    assert torch.equal(found, (moved * 255).round().to(torch.uint8))
+    assert (found.int() - images.int()).abs().max() <= epsilon
+
+
+def test_an_image_knows_nothing_of_its_batch() -> None:
+    model, images, labels = convolutional(), batch(5, 6), torch.tensor([0, 1, 2, 3, 0])
+    whole = input_gradient(model, images.float() / 255, labels)
+    alone = input_gradient(model, images[3:4].float() / 255, labels[3:4])
+    assert torch.allclose(whole[3:4], alone, rtol=1e-4, atol=1e-7)
+
+
+def test_a_zero_gradient_moves_nothing() -> None:
+    model = Linear().eval()
+    nn.init.zeros_(model.weight)
+    images = batch(2, 2)
+    assert torch.equal(fgsm(model, images, torch.tensor([0, 1]), 9), images)
+
+
+def test_it_leaves_the_model_and_the_images_alone() -> None:
+    model, images = convolutional(), batch(2, 6)
+    before = images.clone()
+    fgsm(model, images, torch.tensor([0, 1]), 9)
+    assert torch.equal(images, before)
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_training_mode_is_refused() -> None:
+    with pytest.raises(ValueError, match="eval mode"):
+        fgsm(convolutional().train(), batch(1, 6), torch.tensor([0]), 1)
+
+
+@pytest.mark.parametrize("epsilon", [0, 256, 8 / 255, True, float("nan")])
+def test_epsilon_counts_in_units_of_1_255(epsilon: Any) -> None:
+    with pytest.raises(ValueError, match="epsilon: expected an integer"):
+        fgsm(convolutional(), batch(1, 6), torch.tensor([0]), epsilon)

@@ -1,0 +1,140 @@
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from sklearn.metrics import balanced_accuracy_score
+
+from pixelproof.core.statistics import (
+    balanced_accuracy,
+    effective_trials,
+    paired_difference,
+    rate_interval,
+    sign_flip_p_value,
+    wilson,
+)
+
+Array = np.ndarray[Any, Any]
+
+
+def clustered(random: np.random.Generator, images: int, draws: int, rate: float) -> Array:
+    """Draws whose rate differs from image to image: correlation 0.3 within one."""
+    correlation = 0.3
+    a = rate * (1 - correlation) / correlation
+    b = (1 - rate) * (1 - correlation) / correlation
+    return random.random((images, draws)) < random.beta(a, b, (images, 1))
+
+
+@given(trials=st.integers(1, 3000), share=st.floats(0, 1), confidence=st.sampled_from([0.9, 0.95]))
+def test_wilson_is_that_of_scipy(trials: int, share: float, confidence: float) -> None:
+    successes = round(share * trials)
+    expected = stats.binomtest(successes, trials).proportion_ci(confidence, method="wilson")
+    assert wilson(successes, trials, confidence) == pytest.approx(tuple(expected), abs=1e-12)
+
+
+def test_independent_draws_count_as_trials_and_equal_ones_do_not() -> None:
+    random = np.random.default_rng(0)
+    independent = random.random((3000, 8)) < 0.1
+    assert effective_trials(independent.mean(axis=1), 8) == pytest.approx(24_000, rel=0.1)
+    equal = np.repeat(random.random((3000, 1)) < 0.1, 8, axis=1)
+    assert effective_trials(equal.mean(axis=1), 8) == pytest.approx(3000, rel=0.01)
+    correlated = clustered(random, 20_000, 8, 0.1)
+    expected = 160_000 / (1 + 7 * 0.3)  # the design effect of clusters of 8
+    assert effective_trials(correlated.mean(axis=1), 8) == pytest.approx(expected, rel=0.05)
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0])
+def test_where_no_image_differs_an_image_counts_once(rate: float) -> None:
+    wrong = np.full((50, 4), bool(rate))
+    assert effective_trials(wrong.mean(axis=1), 4) == 50
+    value, low, high = rate_interval(wrong)
+    assert value == rate
+    assert (low, high) == pytest.approx(wilson(50 * rate, 50))
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.1])
+def test_intervals_cover_where_draws_are_correlated(rate: float) -> None:
+    random = np.random.default_rng(1)
+    covered = naive = 0
+    for _ in range(400):
+        wrong = clustered(random, 1000, 8, rate)
+        found = rate_interval(wrong)
+        covered += found.low <= rate <= found.high
+        low, high = wilson(wrong.sum(), wrong.size)
+        naive += low <= rate <= high
+    assert covered >= 0.92 * 400
+    assert naive < 0.85 * 400, "as if all draws were independent"
+
+
+def test_permutations_agree_with_all_sign_patterns() -> None:
+    differences = np.array([0.5, 0.25, -0.25, 1.0, 0.75, 0.0, 0.25, -0.5])
+    observed = abs(differences.sum())
+    patterns = itertools.product([-1, 1], repeat=len(differences))
+    exact = np.mean([abs((np.array(p) * differences).sum()) >= observed for p in patterns])
+    assert sign_flip_p_value(differences, 50_000, seed=0) == pytest.approx(exact, abs=0.01)
+    assert sign_flip_p_value(np.zeros(5), 100, seed=0) == 1.0
+
+
+def test_the_paired_test_rejects_seldom_where_nothing_differs() -> None:
+    random = np.random.default_rng(2)
+    rejected = 0
+    for _ in range(400):
+        rates = random.beta(0.05, 0.5, (300, 1))
+        one, two = (random.random((300, 4)) < rates for _ in range(2))
+        difference = (one.mean(axis=1) - two.mean(axis=1)).astype(np.float64)
+        rejected += sign_flip_p_value(difference, 400, seed=3) < 0.05
+    assert rejected <= 0.08 * 400
+
+
+def test_a_difference_is_paired_and_turns_its_sign() -> None:
+    random = np.random.default_rng(3)
+    one, two = clustered(random, 500, 4, 0.05), clustered(random, 500, 4, 0.15)
+    found, turned = paired_difference(one, two), paired_difference(two, one)
+    assert found.value == pytest.approx(one.mean() - two.mean())
+    assert found.low < found.value < found.high < 0
+    assert (turned.value, turned.low, turned.high) == pytest.approx(
+        (-found.value, -found.high, -found.low), abs=1e-3
+    )
+    assert found.p_value < 0.001
+    same = paired_difference(one, one)
+    assert same == (0, 0, 0, 1)
+
+
+def test_differences_cover_and_draws_widen_where_they_are_shared() -> None:
+    random = np.random.default_rng(4)
+    shared = random.random((1, 4)) < 0.5  # a draw that is bad is bad for every image
+    one = (random.random((400, 4)) < 0.2) | (shared & (random.random((400, 4)) < 0.5))
+    two = random.random((400, 4)) < 0.2
+    by_image = paired_difference(one, two)
+    both = paired_difference(one, two, by_draw=True)
+    assert both.value == by_image.value
+    assert both.high - both.low > 2 * (by_image.high - by_image.low)
+
+
+def test_the_seed_is_all_the_chance_there_is() -> None:
+    random = np.random.default_rng(5)
+    one, two = clustered(random, 300, 4, 0.05), clustered(random, 300, 4, 0.06)
+    assert paired_difference(one, two, seed=1) == paired_difference(one, two, seed=1)
+    assert paired_difference(one, two, seed=1) != paired_difference(one, two, seed=2)
+
+
+def test_balanced_accuracy_is_that_of_scikit_learn() -> None:
+    random = np.random.default_rng(6)
+    labels = random.choice(3, 400, p=[0.7, 0.2, 0.1])
+    predicted = np.where(random.random(400) < 0.8, labels, (labels + 1) % 3)
+    found = balanced_accuracy(predicted == labels, labels)
+    assert found.value == pytest.approx(balanced_accuracy_score(labels, predicted))
+    assert 0 <= found.low < found.value < found.high <= 1
+    perfect = balanced_accuracy(labels == labels, labels)
+    assert perfect.value == perfect.high == 1
+    assert perfect.low < 1
+
+
+def test_empty_and_unequal_input_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected images and draws"):
+        rate_interval(np.zeros((0, 4), bool))
+    with pytest.raises(ValueError, match="expected equal, filled shapes"):
+        paired_difference(np.zeros((3, 4), bool), np.zeros((3, 2), bool))

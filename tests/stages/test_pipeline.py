@@ -1,0 +1,157 @@
+"""The stages one after the other on the toy set, in this process; then what each left."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import pixelproof
+from pixelproof import cli
+from pixelproof.adversarial import load_adversarial_set
+from pixelproof.images import load_images, read_image, to_array
+from pixelproof.ledger import read_ledger
+
+STEPS = [
+    ["select"],
+    ["baseline", "baseline"],
+    ["generate"],
+    ["finetune", "clean"],
+    ["finetune", "stuck-8"],
+    ["attack", "baseline"],
+    ["evaluate", "baseline"],
+    ["evaluate", "clean"],
+    ["evaluate", "stuck-8"],
+    ["compare"],
+]
+
+
+@pytest.fixture
+def finished(project: Path) -> Path:
+    for step in STEPS:
+        assert cli.main(["stage", *step]) == 0
+    return project
+
+
+def test_each_stage_leaves_what_the_next_needs(finished: Path) -> None:
+    held_out = load_images(Path("artifacts/images"), "held_out")
+    train = load_images(Path("artifacts/images"), "train")
+    for name in ("baseline", "clean", "stuck-8"):
+        folder = Path("artifacts/models", name)
+        assert {path.name for path in folder.iterdir()} == {
+            "model.safetensors",
+            "classifier.json",
+            "seen.txt",
+        }
+        assert len((folder / "seen.txt").read_text().split()) == len(train.ids)
+        curve = pd.read_csv(f"plots/curves/{name}.csv")
+        assert list(curve.columns) == ["epoch", "loss", "accuracy", "learning_rate"]
+        assert len(curve) == (4 if name == "baseline" else 2)
+    assert not Path("artifacts/checkpoints/clean").exists()
+    assert not list(Path("artifacts").rglob("*.partial"))
+
+    examples = load_adversarial_set(Path("artifacts/adversarial/baseline"))
+    about = json.loads(Path("artifacts/adversarial/baseline/manifest.json").read_text())
+    assert about["fooled"] == len(examples.ids) > 0
+    assert about["success_rate"] == about["fooled"] / about["attacked"]
+    rows = np.searchsorted(held_out.ids, examples.ids)
+    moved = examples.examples.astype(int) - held_out.pixels[rows]
+    assert abs(moved).max() == about["epsilon"] == 40
+
+    ledger = read_ledger(Path("artifacts/ledger/stuck-8.parquet"))
+    clean = ledger[ledger["experiment"] == "clean"]
+    assert len(clean) == len(held_out.ids)
+    right = int((clean["prediction"] == clean["label"]).sum())
+    for experiment, per_image in (("pixels", 2 * 3), ("stuck", 2 * 3), ("whitebox_fgsm", 2)):
+        assert (ledger["experiment"] == experiment).sum() == right * per_image
+    assert (ledger["experiment"] == "transfer_fgsm").sum() == len(examples.ids)
+    assert ((ledger["margin"] >= 0) >= (ledger["prediction"] == ledger["label"])).all()
+    own = read_ledger(Path("artifacts/ledger/baseline.parquet"))
+    own = own[own["experiment"] == "transfer_fgsm"]
+    assert (own["prediction"] != own["label"]).all(), "each example fools its original"
+
+    digest = json.loads(Path("metrics/summary.json").read_text())
+    assert set(digest["models"]) == {"baseline", "clean", "stuck-8"}
+    assert digest["models"]["baseline"]["clean_accuracy"]["value"] > 0.8
+    assert digest["held_out_images"] == len(held_out.ids)
+    assert digest["left_out_as_seen"] == 0
+    table = pd.read_csv("metrics/results.csv")
+    assert len(table) == 3 * (1 + 2 + 2 + 1 + 2)
+    assert Path("plots/error_rates.svg").read_text().startswith("<?xml")
+
+
+def test_a_second_run_gives_the_same_bytes(finished: Path) -> None:
+    def contents() -> dict[str, bytes]:
+        folders = [Path("artifacts"), Path("metrics"), Path("plots")]
+        paths = [path for one in folders for path in one.rglob("*") if path.is_file()]
+        return {str(path): path.read_bytes() for path in paths}
+
+    before = contents()
+    for step in STEPS:
+        assert cli.main(["stage", *step]) == 0
+    assert contents() == before
+
+
+def test_what_a_person_sees(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["show"]) == 0
+    shown = capsys.readouterr().out
+    assert "stuck-8" in shown
+    assert "against the control clean" in shown
+    assert "metrics/results.csv" in shown
+
+    Path("data/broken.png").write_bytes(b"")
+    good = "data/good/000.png"
+    assert cli.main(["predict", "artifacts/models/stuck-8", good, "data/broken.png"]) == 3
+    out, err = capsys.readouterr()
+    path, name, probability = out.strip().split("\t")
+    assert path == good
+    array = to_array(read_image(Path(good)).image, 16, "stretch")
+    classifier = pixelproof.load(Path("artifacts/models/stuck-8"))
+    import torch
+
+    answer = classifier(torch.from_numpy(array[None])).softmax(dim=1)[0].detach()
+    assert name == classifier.classes[int(answer.argmax())]
+    assert float(probability) == pytest.approx(float(answer.max()), abs=1e-4)
+    assert "data/broken.png" in err
+
+    arguments = ["--draws", "stuck", "--n", "8", "--images", "3"]
+    assert cli.main(["export", "changed", *arguments]) == 0
+    written = sorted(Path("changed").rglob("*.png"))
+    assert len(written) == 3
+    images = load_images(Path("artifacts/images"), "held_out")
+    row_of = {f"{one:016x}": row for row, one in enumerate(images.ids)}
+    for file in written:
+        pixels = np.asarray(Image.open(file)).transpose(2, 0, 1)
+        changed = (pixels != images.pixels[row_of[file.name[:16]]]).any(axis=0)
+        assert 1 <= changed.sum() <= 8
+    assert cli.main(["export", "changed"]) == 3, "an existing folder stays as it is"
+    assert cli.main(["export", "other", "--n", "65"]) == 2
+    assert "--n: expected 1 to 64, got 65" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "expected"),
+    [
+        (["stage", "finetune", "stuck-9"], 2, "did you mean 'stuck-8'"),
+        (["stage", "finetune"], 2, "expected one of ['clean', 'stuck-8'] after it, got None"),
+        (["stage", "select", "x"], 2, "expected nothing after it, got 'x'"),
+        (["stage", "generate"], 3, "artifacts/images/manifest.json: missing; run `dvc repro`"),
+        (["show"], 3, "metrics/summary.json: missing"),
+        (["predict", "nowhere", "x.png"], 3, "nowhere: expected a model folder"),
+    ],
+)
+def test_errors_are_one_line_with_a_code(
+    project: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    code: int,
+    expected: str,
+) -> None:
+    assert cli.main(arguments) == code
+    err = capsys.readouterr().err
+    assert expected in err
+    assert len(err.splitlines()) == 1
+    assert cli.main(["--debug", *arguments]) == code
+    assert "Traceback" in capsys.readouterr().err

@@ -1,0 +1,83 @@
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pixelproof import demo
+from pixelproof.demo import ELPV_MD5, fetch_elpv, provide_data
+from pixelproof.errors import DataError, IntegrityError, ServiceError
+from tests.conftest import ROOT
+
+
+def dvc(root: Path, *arguments: str) -> None:
+    command = [sys.executable, "-m", "dvc", *arguments]
+    subprocess.run(command, cwd=root, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def elpv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("elpv") / "data"
+    fetch_elpv(folder)
+    return folder
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A repository with the committed pointer and nothing else."""
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    shutil.copytree(ROOT / ".dvc", tmp_path / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp"))
+    shutil.copy(ROOT / "data.dvc", tmp_path)
+    return tmp_path
+
+
+def test_the_demo_set_is_the_packages_own_files(elpv: Path) -> None:
+    assert len(list((elpv / "functional").iterdir())) == 1508
+    assert len(list((elpv / "defective").iterdir())) == 715
+    chosen, ambiguous = demo._elpv_files()
+    assert ambiguous == 401
+    for name, source in list(chosen.items())[::200]:
+        assert (elpv / name).read_bytes() == source.read_bytes()
+    assert "all there already" in fetch_elpv(elpv)
+
+
+def test_a_persons_images_are_never_touched(tmp_path: Path) -> None:
+    mine = tmp_path / "data" / "mine" / "1.png"
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"mine")
+    with pytest.raises(DataError, match="holds something other than the demo set"):
+        fetch_elpv(tmp_path / "data")
+    assert mine.read_bytes() == b"mine"
+    assert len(list((tmp_path / "data").rglob("*"))) == 2
+
+
+def test_the_demo_set_is_fetched_verified_and_other_bytes_refused(repository: Path) -> None:
+    pointer = (repository / "data.dvc").read_bytes()
+    assert ELPV_MD5.encode() in pointer
+    assert provide_data(repository).endswith("verified")
+    assert provide_data(repository).endswith("there already; verified")
+    victim = repository / "data" / "defective" / "cell0001.png"
+    data = bytearray(victim.read_bytes())
+    data[100] ^= 1
+    victim.unlink()
+    victim.write_bytes(data)
+    with pytest.raises(IntegrityError, match="not the demo set that data.dvc names; delete"):
+        provide_data(repository)
+    assert (repository / "data.dvc").read_bytes() == pointer
+    shutil.rmtree(repository / "data")
+    assert provide_data(repository).endswith("verified")
+
+
+def test_images_of_ones_own_are_pulled_or_left_to_dvc(repository: Path, tmp_path: Path) -> None:
+    (repository / "data.dvc").unlink()
+    with pytest.raises(DataError, match=r"data\.dvc: missing"):
+        provide_data(repository)
+    (repository / "data" / "a").mkdir(parents=True)
+    (repository / "data" / "a" / "1.txt").write_text("one")
+    dvc(repository, "add", "data")
+    assert provide_data(repository).endswith("your own images")
+    shutil.rmtree(repository / "data")
+    shutil.rmtree(repository / ".dvc" / "cache")
+    with pytest.raises(ServiceError, match="could not be pulled; set a remote"):
+        provide_data(repository)

@@ -1,0 +1,120 @@
+"""The whole chain through `dvc repro` on the toy set, and what a change runs again."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.conftest import ROOT, draw_image, write_data
+
+ENVIRONMENT = os.environ | {
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    "DVC_NO_ANALYTICS": "1",
+}
+
+
+def run(root: Path, *command: str) -> str:
+    done = subprocess.run(
+        command, cwd=root, env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def repro(root: Path) -> set[str]:
+    """Run the pipeline; returns the stages that ran."""
+    out = run(root, "dvc", "repro")
+    return {line.split("'")[1] for line in out.splitlines() if line.startswith("Running stage")}
+
+
+def edit(root: Path, old: str, new: str) -> None:
+    text = (root / "params.yaml").read_text()
+    assert text.count(old) == 1
+    (root / "params.yaml").write_text(text.replace(old, new))
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone's layout with toy images and parameters, run once."""
+    root = tmp_path_factory.mktemp("repository")
+    run(root, "git", "init", "-q")
+    for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
+        shutil.copy(ROOT / name, root)
+    (root / "src").symlink_to(ROOT / "src")
+    (root / ".dvc").mkdir()
+    shutil.copy(ROOT / ".dvc" / "config", root / ".dvc")
+    write_data(root / "data")
+    shutil.copy(ROOT / "tests" / "toy.yaml", root / "params.yaml")
+    shutil.copy(ROOT / "tests" / "tiny_network.py", root)
+    run(root, "dvc", "add", "-q", "data")
+    assert len(repro(root)) == 10
+    return root
+
+
+def test_nothing_to_do(repository: Path) -> None:
+    assert repro(repository) == set()
+    table = pd.read_csv(repository / "metrics" / "results.csv")
+    assert set(table["model"]) == {"baseline", "clean", "stuck-8"}
+
+
+def test_a_changed_arm_runs_again_with_its_evaluation_alone(repository: Path) -> None:
+    edit(repository, "n: 8, values: stuck}", "n: 8, values: stuck, mix: 0.25}")
+    # The arms are among the parameters of `generate`; the bytes it draws stay as they are.
+    assert repro(repository) == {"generate", "finetune@stuck-8", "evaluate@stuck-8", "compare"}
+
+
+def test_changed_test_draws_retrain_nothing(repository: Path) -> None:
+    edit(repository, "test_seed: 6", "test_seed: 60")
+    ran = repro(repository)
+    assert "generate" in ran
+    assert "evaluate@baseline" in ran
+    assert not {stage for stage in ran if stage.startswith(("baseline", "finetune", "attack"))}
+
+
+def test_a_changed_byte_in_the_data_is_noticed(repository: Path) -> None:
+    victim = repository / "data" / "bad" / "000.png"
+    victim.unlink()
+    draw_image(0, 12345).save(victim)
+    assert "select" in repro(repository)
+    victim.unlink()
+    draw_image(0, 0).save(victim)
+    repro(repository)
+
+
+def test_a_stage_dies_with_the_dvc_that_started_it(repository: Path) -> None:
+    edit(repository, "epochs: 4", "epochs: 4000")
+    process = subprocess.Popen(
+        ["dvc", "repro"], cwd=repository, env=ENVIRONMENT, stdout=subprocess.DEVNULL
+    )
+    end = time.monotonic() + 60
+    stages: list[int] = []
+    while not stages and time.monotonic() < end:
+        stages = children("stage baseline")
+        time.sleep(0.1)
+    time.sleep(3)  # well into the training
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    time.sleep(1)
+    assert stages
+    assert not children("stage baseline")
+    assert not list((repository / "artifacts" / "models").glob("*baseline*"))
+    edit(repository, "epochs: 4000", "epochs: 4")
+    repro(repository)
+
+
+def children(words: str) -> list[int]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if words in line and "pixelproof" in line:
+            found.append(int(path.parent.name))
+    return found

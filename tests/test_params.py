@@ -1,0 +1,153 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from pixelproof.errors import ParameterError
+from pixelproof.params import load_params, parse_params
+from tests.conftest import ROOT
+
+
+def content() -> Any:
+    return YAML(typ="safe").load((ROOT / "params.yaml").read_text())
+
+
+def change(key: str, value: object) -> Any:
+    whole = content()
+    *parents, last = key.split(".")
+    section = whole
+    for name in parents:
+        section = section[name]
+    section[last] = value
+    return whole
+
+
+@pytest.mark.parametrize("path", [Path("params.yaml"), *Path("profiles").glob("*.yaml")], ids=str)
+def test_the_profiles_are_valid(path: Path) -> None:
+    assert load_params(ROOT / path).models
+
+
+ARM = "finetune.arms.stuck-64"
+BAD = [
+    ("evaluate.pixels.n", [0], "evaluate.pixels.n: expected numbers of pixels from 1"),
+    ("evaluate.pixels.n", [-4], "evaluate.pixels.n: expected"),
+    ("evaluate.pixels.n", [16385], "evaluate.pixels.n: expected at most the 16384 pixels"),
+    ("evaluate.pixels.n", [4, 4], "evaluate.pixels.n: expected each number once"),
+    ("evaluate.stuck", {"n": [256], "area": 15}, "evaluate.stuck.n: expected at most the 225"),
+    ("evaluate.pixels", {"n": [4], "area": 129}, "evaluate.pixels.area: expected at most select.s"),
+    (f"{ARM}.n", -1, f"{ARM}.n: expected a number of pixels from 0"),
+    (f"{ARM}.n", 20000, f"{ARM}.n: expected at most"),
+    (f"{ARM}.area", 200, f"{ARM}.area: expected at most select.size = 128, got 200"),
+    (f"{ARM}.values", "salt", f"{ARM}.values: expected full, stuck or offset:d"),
+    (f"{ARM}.baseline", "basline", "did you mean 'baseline'"),
+    (f"{ARM}.train", "tail", f"{ARM}.train: expected one of ['whole', 'head'], got 'tail'"),
+    ("finetune.learning_rate", float("nan"), "finetune.learning_rate: expected a finite number"),
+    ("finetune.learning_rate", float("inf"), "finetune.learning_rate: expected a finite number"),
+    ("finetune.learning_rate", True, "finetune.learning_rate: expected float, got True"),
+    ("finetune.learning_rate", "1e-3", "finetune.learning_rate: expected float, got '1e-3'; a num"),
+    ("finetune.learning_rate", 0, "finetune.learning_rate: expected a number above 0"),
+    ("finetune.epochs", 2.5, "finetune.epochs: expected int, got 2.5"),
+    ("finetune.epochs", True, "finetune.epochs: expected int, got True"),
+    ("attack.epsilon", 0.03, "attack.epsilon: expected int, got 0.03; it counts in units of 1/255"),
+    ("attack.epsilon", 8 / 255, "so 8/255 is written 8"),
+    ("attack.epsilon", 256, "attack.epsilon: expected an integer from 1 to 255"),
+    ("evaluate.whitebox_fgsm.epsilon", [0.5], "evaluate.whitebox_fgsm.epsilon[0]: expected int"),
+    ("finetune.learning_rat", 0.1, "finetune.learning_rat: unknown key; did you mean 'learning_ra"),
+    ("finetunes", {}, "finetunes: unknown key; did you mean 'finetune'"),
+    ("baselines.../x", {"classifier": "efficientnet_lite0"}, "baselines: expected names of a-z"),
+    ("models", ["baseline", "clean"], "models: expected all baselines, then all arms"),
+    ("select.size", 4, "select.size: expected a side of 8 to 4096 pixels, got 4"),
+    ("select.held_out", 1.0, "select.held_out: expected a share between 0 and 1"),
+    ("select.split", "none", "select.split: expected hash, since there are arms"),
+    ("select.group", {"pattern": "("}, "select.group.pattern: expected a regular expression"),
+    ("select.group", {"csv": "x"}, "select.group.pattern: expected either a pattern, or a csv"),
+    ("baselines.baseline.mean", [0.5, 0.5], "baselines.baseline.mean: expected 3 entries, got 2"),
+    ("baselines.baseline.std", [0.5, 0.5, 0.0], "baselines.baseline.std: expected three numbers"),
+    ("baselines", {"baseline": {}}, "baselines.baseline.classifier: missing"),
+    ("compare.reference.n", 5, "compare.reference.n: expected one of [4, 64, 256], got 5"),
+    ("compare.control", "clear", "compare.control: expected one of"),
+    ("evaluate.stuck", None, "compare.reference.experiment: expected one of ['pixels']"),
+    ("select", None, "select: expected keys and values, got None"),
+    ("evaluate", {1: 2}, "evaluate: expected names as keys, got 1"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "expected"), BAD, ids=[f"{k}={v}" for k, v, _ in BAD])
+def test_bad_parameters_are_named(key: str, value: object, expected: str) -> None:
+    whole = content()
+    if key.startswith("baselines..."):
+        whole["baselines"]["../x"] = value
+    else:
+        whole = change(key, value)
+    with pytest.raises(ParameterError) as caught:
+        parse_params(whole)
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("select: {size: 8, size: 9}", 'found duplicate key "size"'),
+        (
+            "select: !!python/object:os.system {}",
+            "expected YAML: could not determine a constructor",
+        ),
+        ("select: {", "expected YAML"),
+        ("", "expected keys and values, got None"),
+        ("- a", "expected keys and values, got ['a']"),
+        ("models: []", "baselines: missing"),
+    ],
+)
+def test_bad_files_are_named(tmp_path: Path, text: str, expected: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(ParameterError) as caught:
+        load_params(path)
+    assert expected in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match=r"nothing\.yaml: missing"):
+        load_params(tmp_path / "nothing.yaml")
+
+
+def test_numbers_are_those_that_dvc_reads(tmp_path: Path) -> None:
+    text = (ROOT / "params.yaml").read_text()
+    (tmp_path / "p.yaml").write_text(text.replace("learning_rate: 0.01", "learning_rate: 1e-3"))
+    assert load_params(tmp_path / "p.yaml").finetune.learning_rate == 0.001
+
+
+def keys_of(section: Any, prefix: str = "") -> list[str]:
+    found = []
+    for name, entry in section.items():
+        found.append(prefix + name)
+        if isinstance(entry, dict):
+            found += keys_of(entry, f"{prefix}{name}.")
+    return found
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(key=st.sampled_from(keys_of(content())), value=anything)
+def test_any_value_anywhere_is_taken_or_named(key: str, value: object) -> None:
+    try:
+        parse_params(change(key, value))
+    except ParameterError as error:
+        assert key.split(".")[0] in str(error) or "compare.reference" in str(error)
+
+
+def test_the_origin_of_a_model() -> None:
+    params = load_params(ROOT / "params.yaml")
+    assert [params.origin(model) for model in params.models] == ["baseline"] * 4

@@ -1,0 +1,160 @@
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pixelproof import training
+from pixelproof.change_sets import ChangeSet, load_change_set
+from pixelproof.classifiers import Classifier
+from pixelproof.core.changes import apply_changes
+from pixelproof.errors import IntegrityError, NumericalError
+from pixelproof.images import ImageSet, load_images
+from pixelproof.params import load_params
+from pixelproof.stages import generate, select
+from pixelproof.training import Checkpoint, Recipe, fine_tune
+from tests.tiny_network import factory
+
+RECIPE = Recipe(epochs=3, learning_rate=0.05, batch_size=7, seed=4, n=8)
+
+
+@pytest.fixture
+def images(project: Path) -> ImageSet:
+    params = load_params()
+    select.run(params)
+    generate.run(params)
+    return load_images(Path("artifacts/images"), "train")
+
+
+@pytest.fixture
+def changes(images: ImageSet) -> ChangeSet:
+    return load_change_set(Path("artifacts/changes/train"), "stuck-8", images)
+
+
+def start(images: ImageSet) -> Classifier:
+    torch.manual_seed(0)
+    return Classifier(factory(2), "tiny", images.classes, (0.3,) * 3, (0.2,) * 3, {})
+
+
+def weights(classifier: Classifier) -> bytes:
+    state = classifier.network.state_dict().values()
+    return b"".join(one.contiguous().numpy().tobytes() for one in state)
+
+
+def test_training_twice_gives_the_same_bits(images: ImageSet) -> None:
+    one, two = start(images), start(images)
+    curves = [fine_tune(each, images, None, RECIPE, "toy") for each in (one, two)]
+    assert weights(one) == weights(two)
+    assert curves[0] == curves[1]
+    assert [row["epoch"] for row in curves[0]] == [1, 2, 3]
+    assert curves[0][-1]["accuracy"] > 0.9 > curves[0][0]["accuracy"]
+    assert not one.training
+
+
+class InterruptedError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("interrupted_epoch", [1, 2])
+def test_an_interrupted_run_resumes_and_ends_in_the_same_bits(
+    images: ImageSet, monkeypatch: pytest.MonkeyPatch, interrupted_epoch: int
+) -> None:
+    whole = start(images)
+    expected = fine_tune(whole, images, None, RECIPE, "toy")
+    checkpoint = Checkpoint(Path("checkpoints"), RECIPE, start(images), images, None)
+    epoch_images = training._epoch_images
+
+    def stop(*arguments: Any) -> Iterator[Any]:
+        if arguments[-1] == interrupted_epoch:
+            raise InterruptedError
+        return epoch_images(*arguments)
+
+    monkeypatch.setattr(training, "_epoch_images", stop)
+    with pytest.raises(InterruptedError):
+        fine_tune(start(images), images, None, RECIPE, "toy", checkpoint)
+    monkeypatch.setattr(training, "_epoch_images", epoch_images)
+    resumed = start(images)
+    assert fine_tune(resumed, images, None, RECIPE, "toy", checkpoint) == expected
+    assert weights(resumed) == weights(whole)
+    checkpoint.remove()
+    assert not Path("checkpoints").exists()
+
+
+def test_the_key_of_a_checkpoint_stands_for_the_configuration(
+    images: ImageSet, changes: ChangeSet
+) -> None:
+    def key(recipe: Recipe = RECIPE, drawn: ChangeSet | None = None, seed: int = 0) -> str:
+        torch.manual_seed(seed)
+        classifier = Classifier(factory(2), "tiny", images.classes, (0,) * 3, (1,) * 3, {})
+        return Checkpoint(Path("c"), recipe, classifier, images, drawn).path.name
+
+    other = Recipe(epochs=4, learning_rate=0.05, batch_size=7, seed=4, n=8)
+    assert key() == key()
+    assert len({key(), key(other), key(drawn=changes), key(seed=1)}) == 4
+
+
+def test_a_damaged_checkpoint_is_refused(images: ImageSet) -> None:
+    checkpoint = Checkpoint(Path("checkpoints"), RECIPE, start(images), images, None)
+    checkpoint.save({"curve": []})
+    path = checkpoint.path / "state.pt"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(IntegrityError, match="damaged"):
+        checkpoint.load()
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_each_epoch_applies_its_draw(images: ImageSet, changes: ChangeSet, fresh: bool) -> None:
+    draws = 2 if fresh else 1
+    recipe = Recipe(epochs=2, learning_rate=0.1, batch_size=5, seed=1, n=8, fresh=fresh)
+    for epoch in range(2):
+        rows_seen = []
+        for rows, batch in training._epoch_images(images, changes, recipe, epoch):
+            drawn = changes.take(rows, epoch % draws, 8)
+            expected = apply_changes(np.array(images.pixels[rows]), drawn)
+            assert np.array_equal(batch.numpy(), expected)
+            rows_seen += rows.tolist()
+        assert sorted(rows_seen) == list(range(len(images.ids)))
+
+
+def test_mix_leaves_a_share_of_the_images_unchanged(images: ImageSet, changes: ChangeSet) -> None:
+    recipe = Recipe(epochs=1, learning_rate=0.1, batch_size=5, seed=1, n=8, mix=0.5)
+    unchanged = 0
+    for rows, batch in training._epoch_images(images, changes, recipe, 0):
+        same = (batch.numpy() == images.pixels[rows]).all(axis=(1, 2, 3))
+        unchanged += int(same.sum())
+    assert 0.25 < unchanged / len(images.ids) < 0.75
+
+
+def test_all_arms_share_their_order(images: ImageSet, changes: ChangeSet) -> None:
+    with_changes = [rows for rows, _ in training._epoch_images(images, changes, RECIPE, 0)]
+    without = [rows for rows, _ in training._epoch_images(images, None, RECIPE, 0)]
+    assert all(np.array_equal(a, b) for a, b in zip(with_changes, without, strict=True))
+    assert {len(rows) for rows in without} <= {6, 7}
+    later = np.concatenate([rows for rows, _ in training._epoch_images(images, None, RECIPE, 1)])
+    assert not np.array_equal(later, np.concatenate(without))
+
+
+def test_head_trains_the_final_layer_alone(images: ImageSet) -> None:
+    classifier = start(images)
+    before = {key: one.clone() for key, one in classifier.network.state_dict().items()}
+    recipe = Recipe(epochs=1, learning_rate=0.1, batch_size=8, seed=1, train="head")
+    fine_tune(classifier, images, None, recipe, "head")
+    after = classifier.network.state_dict()
+    changed = {key for key in before if not torch.equal(before[key], after[key])}
+    assert changed == {"head.weight", "head.bias"}
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_step(images: ImageSet) -> None:
+    classifier = start(images)
+    with torch.no_grad():
+        classifier.network.get_parameter("head.bias")[0] = float("nan")
+    before = weights(classifier)
+    with pytest.raises(NumericalError, match=r"toy, epoch 1, batch 0: the loss is nan"):
+        fine_tune(classifier, images, None, RECIPE, "toy")
+    parameters = dict(classifier.network.named_parameters())
+    assert parameters["features.weight"].isfinite().all()
+    assert weights(classifier)[:100] == before[:100]
