@@ -85,7 +85,7 @@ class Evaluation:
         rows = np.array([row_of[int(one)] for one in adversarial.ids], dtype=np.int64)
         size = self.params.evaluate.batch_size
         judged = predict(
-            self.classifier, adversarial.examples, self.targets[rows], size, self.update
+            self.classifier, adversarial.examples, self.targets[rows], size, lambda amount: None
         )
         self.add("transfer_fgsm", rows, judged, epsilon=adversarial.epsilon, steps=1, draw=0)
 
@@ -106,12 +106,11 @@ class Evaluation:
                 self.add("whitebox_fgsm", rows, judged, epsilon=epsilon, steps=1, draw=0)
 
 
-def _predictions(params: Params, images: int) -> int:
-    """How many predictions are to be made, were every image right (for the progress bar)."""
+def _settings(params: Params) -> int:
+    """In how many settings an image that is right unchanged is predicted again."""
     evaluate = params.evaluate
     settings = sum(len(grid.n) for _, grid in evaluate.changes.values()) * evaluate.draws
-    settings += len(evaluate.whitebox_fgsm.epsilon) if evaluate.whitebox_fgsm else 0
-    return images * (1 + settings)
+    return settings + (len(evaluate.whitebox_fgsm.epsilon) if evaluate.whitebox_fgsm else 0)
 
 
 def run(params: Params, model: str) -> None:
@@ -119,9 +118,11 @@ def run(params: Params, model: str) -> None:
     images = load_images(IMAGES, "held_out")
     classifier = load_classifier(MODELS / model)
     ledger = LedgerWriter(classifier.classes)
-    with progress(_predictions(params, len(images.ids)), f"evaluate {model}") as update:
+    count, settings = len(images.ids), _settings(params)
+    with progress(count * (1 + settings), f"evaluate {model}") as update:
         evaluation = Evaluation(params, classifier, images, ledger, update)
         right = evaluation.clean()
+        update((count - len(right)) * settings)
         evaluation.changed(right)
         evaluation.whitebox_fgsm(right)
         if params.evaluate.transfer_fgsm:
