@@ -91,8 +91,8 @@ class Baseline:
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
     epochs: int = 7
-    learning_rate: float = 0.02
-    batch_size: int = 32
+    learning_rate: float = 0.01
+    batch_size: int = 16
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -147,7 +147,7 @@ class Finetune:
     arms: dict[str, Arm]
     epochs: int = 3
     learning_rate: float = 0.01
-    batch_size: int = 32
+    batch_size: int = 16
     seed: int = 1
     fresh: bool = True
 
@@ -165,7 +165,7 @@ class Finetune:
 class Attack:
     """FGSM examples from the originals."""
 
-    epsilon: int = 4
+    epsilon: int = 1
     batch_size: int = 64
 
     def __post_init__(self) -> None:
