@@ -27,9 +27,9 @@ help:
 	    else "expected Python 3.11 or newer on Linux, got %s on %s; set PYTHON=" % (sys.version.split()[0], sys.platform))'
 	@echo "Setting up .venv: some 2.5 GB to download, 6.4 GB on disk, 2 to 10 minutes, once."
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	@.venv/bin/python -m pip install --quiet --upgrade pip==26.3  # the pip of Python 3.11 refuses hashed extras
-	@.venv/bin/python -m pip install --quiet --require-hashes -r requirements.txt
-	@.venv/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@.venv/bin/python -m pip install -qq --upgrade pip==26.3  # the pip of Python 3.11 refuses hashed extras
+	@.venv/bin/python -m pip install -qq --require-hashes -r requirements.txt
+	@.venv/bin/python -m pip install -qq --no-deps --no-build-isolation --editable .
 	@touch .venv/ready
 
 setup: .venv/ready
@@ -53,7 +53,7 @@ clean:
 	rm -rf artifacts reports plots .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 lock:
-	@$(PYTHON) -m venv .venv/lock && .venv/lock/bin/python -m pip install --quiet uv
+	@$(PYTHON) -m venv .venv/lock && .venv/lock/bin/python -m pip install -qq uv
 	@{ head -n 1 requirements.txt; .venv/lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	    --generate-hashes --no-header --no-annotate --extra demo --extra dev pyproject.toml; } > .venv/lock/requirements.txt
 	@mv .venv/lock/requirements.txt requirements.txt

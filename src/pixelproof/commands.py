@@ -28,7 +28,7 @@ def show() -> str:
     summary = files.read_json(METRICS / "summary.json")
     table = pd.read_csv(METRICS / "results.csv")
     whole = table.astype(dict.fromkeys(["epsilon", "steps", "n", "area"], "Int64"))
-    best = MODELS / list(summary["models"])[-1]
+    last = MODELS / list(summary["models"])[-1]
     return "\n".join(
         [
             "",
@@ -37,7 +37,7 @@ def show() -> str:
             verdict(summary),
             "",
             f"Every figure: {METRICS}/results.csv    Curves: plots/error_rates.svg",
-            f"Try a model:  pixelproof predict {best} IMAGE…",
+            f"Try a model:  pixelproof predict {last} IMAGE…",
         ]
     )
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from pixelproof import cli
 from pixelproof.adversarial import load_adversarial_set
 from pixelproof.images import load_images, read_image, to_array
 from pixelproof.ledger import read_ledger
+from tests.conftest import write_params
 
 STEPS = [
     ["select"],
@@ -80,6 +82,42 @@ def test_each_stage_leaves_what_the_next_needs(finished: Path) -> None:
     table = pd.read_csv("metrics/results.csv")
     assert len(table) == 3 * (1 + 2 + 2 + 1 + 2)
     assert Path("plots/error_rates.svg").read_text().startswith("<?xml")
+
+
+def test_originals_alone_on_images_that_are_all_held_out(project: Path) -> None:
+    def without_training(content: dict[str, Any]) -> None:
+        content["select"]["split"] = "none"
+        content["baselines"] = {
+            name: {**content["baselines"]["baseline"], "epochs": 0, "seed": seed}
+            for seed, name in enumerate(("one", "two"))
+        }
+        content["finetune"]["arms"] = {}
+        content["models"] = ["one", "two"]
+        content["compare"]["control"] = None
+
+    write_params(Path("params.yaml"), without_training)
+    for step in (
+        ["select"],
+        ["baseline", "one"],
+        ["baseline", "two"],
+        ["generate"],
+        ["attack", "one"],
+        ["attack", "two"],
+        ["evaluate", "one"],
+        ["evaluate", "two"],
+    ):
+        assert cli.main(["stage", *step]) == 0
+    code = cli.main(["stage", "compare"])
+    ledgers = [read_ledger(Path(f"artifacts/ledger/{name}.parquet")) for name in ("one", "two")]
+    clean = [one[one["experiment"] == "clean"] for one in ledgers]
+    assert all(len(one) == 80 for one in clean)
+    right = [set(one.loc[one["prediction"] == one["label"], "image"]) for one in clean]
+    common = len(right[0] & right[1])  # of two random networks, so there may be none
+    assert code == (0 if common else 3)
+    if common:
+        digest = json.loads(Path("metrics/summary.json").read_text())
+        assert digest["common_images"] == common
+        assert cli.main(["show"]) == 0
 
 
 def test_a_second_run_gives_the_same_bytes(finished: Path) -> None:
