@@ -158,3 +158,14 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(images: ImageSet) -> No
     parameters = dict(classifier.network.named_parameters())
     assert parameters["features.weight"].isfinite().all()
     assert weights(classifier)[:100] == before[:100]
+
+
+def test_batch_statistics_follow_a_short_training(images: ImageSet) -> None:
+    classifier = start(images)
+    norm = classifier.network.get_submodule("norm")
+    assert isinstance(norm, torch.nn.BatchNorm2d)
+    norm.momentum = 0.001  # as good as never
+    fine_tune(classifier, images, None, RECIPE, "toy")
+    targets = classifier.targets(images.classes)[torch.from_numpy(images.labels)]
+    predicted = classifier(torch.from_numpy(np.array(images.pixels))).argmax(dim=1)
+    assert (predicted == targets).float().mean() > 0.9

@@ -24,6 +24,7 @@ from pixelproof.layout import PLOTS
 from pixelproof.progress import progress
 
 MOMENTUM = 0.9
+BATCH_NORM_MOMENTUM = 0.1
 WEIGHT_DECAY = 1e-4
 
 
@@ -184,6 +185,11 @@ def fine_tune(
         IntegrityError: The checkpoint is damaged.
     """
     torch.use_deterministic_algorithms(True)
+    for module in classifier.network.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            # Some networks follow with 0.01, too slow for so few steps: the statistics that they
+            # predict with would still be those of the images they were first trained on.
+            module.momentum = BATCH_NORM_MOMENTUM
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     targets = classifier.targets(images.classes)[torch.from_numpy(images.labels)]
     parameters = classifier.set_trainable(recipe.train)
