@@ -21,8 +21,9 @@ LAYERS = [
     ["sweep", "training", "report", "comparison"],
     ["adversarial", "change_sets", "ledger"],
     ["classifiers", "architectures"],
-    ["images"],
+    ["images", "subsets"],
     ["params", "progress", "layout", "files"],
+    ["schema"],
     ["core"],
     ["errors"],
 ]

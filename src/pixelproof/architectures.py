@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelproof.errors import DataError, IntegrityError, ParameterError
-from pixelproof.params import nearest
+from pixelproof.schema import nearest
 
 LITE = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 TORCHVISION = "torchvision:"

@@ -36,7 +36,8 @@ def _die_with_parent() -> None:
 
 
 def _stage(arguments: argparse.Namespace) -> None:
-    from pixelproof.params import choose, load_params
+    from pixelproof.params import load_params
+    from pixelproof.schema import choose
 
     _die_with_parent()
     params = load_params()

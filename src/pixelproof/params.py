@@ -1,14 +1,10 @@
 """`params.yaml` as frozen, validated objects: one section a stage, unknown keys refused."""
 
 import dataclasses
-import difflib
-import math
 import re
-import types
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Literal
 
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError
@@ -16,13 +12,9 @@ from ruamel.yaml.error import YAMLError
 
 from pixelproof.core.changes import parse_values
 from pixelproof.errors import ParameterError
+from pixelproof.schema import build_section, choose, require
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-
-
-def _require(holds: bool, key: str, expected: str, got: object) -> None:
-    if not holds:
-        raise ParameterError(f"{key}: expected {expected}, got {got!r}")
 
 
 def _check_values(key: str, values: str) -> None:
@@ -42,7 +34,7 @@ class Group:
 
     def __post_init__(self) -> None:
         by_csv = self.csv is not None and self.column is not None
-        _require(
+        require(
             (self.pattern is None) == by_csv and (self.csv is None) == (self.column is None),
             "pattern",
             "either a pattern, or a csv and its column",
@@ -71,13 +63,13 @@ class Select:
     unreadable: float = 0.01
 
     def __post_init__(self) -> None:
-        _require(8 <= self.size <= 4096, "size", "a side of 8 to 4096 pixels", self.size)
-        _require(0 <= self.seed < 2**63, "seed", "an integer from 0", self.seed)
-        _require(0 < self.held_out < 1, "held_out", "a share between 0 and 1", self.held_out)
-        _require(0 <= self.unreadable <= 1, "unreadable", "a share from 0 to 1", self.unreadable)
+        require(8 <= self.size <= 4096, "size", "a side of 8 to 4096 pixels", self.size)
+        require(0 <= self.seed < 2**63, "seed", "an integer from 0", self.seed)
+        require(0 < self.held_out < 1, "held_out", "a share between 0 and 1", self.held_out)
+        require(0 <= self.unreadable <= 1, "unreadable", "a share from 0 to 1", self.unreadable)
         for key in ("train_images", "held_out_images"):
             number = getattr(self, key)
-            _require(number is None or number >= 1, key, "null or a number from 1", number)
+            require(number is None or number >= 1, key, "null or a number from 1", number)
 
 
 @dataclass(frozen=True)
@@ -96,13 +88,13 @@ class Baseline:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        _require(self.epochs >= 0, "epochs", "a number from 0", self.epochs)
+        require(self.epochs >= 0, "epochs", "a number from 0", self.epochs)
         _check_training(self.learning_rate, self.batch_size, self.seed)
         if self.std is not None:
-            _require(min(self.std) > 0, "std", "three numbers above 0", self.std)
+            require(min(self.std) > 0, "std", "three numbers above 0", self.std)
         if self.classes is not None:
             distinct = len(set(self.classes)) == len(self.classes) >= 2
-            _require(distinct, "classes", "two or more distinct names", self.classes)
+            require(distinct, "classes", "two or more distinct names", self.classes)
 
 
 @dataclass(frozen=True)
@@ -116,10 +108,10 @@ class Generate:
     batch_size: int = 256
 
     def __post_init__(self) -> None:
-        _require(self.batch_size >= 1, "batch_size", "a number from 1", self.batch_size)
+        require(self.batch_size >= 1, "batch_size", "a number from 1", self.batch_size)
         for key in ("seed", "test_seed"):
             seed = getattr(self, key)
-            _require(0 <= seed < 2**63, key, "an integer from 0", seed)
+            require(0 <= seed < 2**63, key, "an integer from 0", seed)
 
 
 @dataclass(frozen=True)
@@ -134,9 +126,9 @@ class Arm:
     train: Literal["whole", "head"] = "whole"
 
     def __post_init__(self) -> None:
-        _require(self.n >= 0, "n", "a number of pixels from 0 (0: unchanged images)", self.n)
-        _require(self.area is None or self.area >= 1, "area", "null or a side from 1", self.area)
-        _require(0 <= self.mix < 1, "mix", "a share from 0, below 1", self.mix)
+        require(self.n >= 0, "n", "a number of pixels from 0 (0: unchanged images)", self.n)
+        require(self.area is None or self.area >= 1, "area", "null or a side from 1", self.area)
+        require(0 <= self.mix < 1, "mix", "a share from 0, below 1", self.mix)
         _check_values("values", self.values)
 
 
@@ -152,7 +144,7 @@ class Finetune:
     fresh: bool = True
 
     def __post_init__(self) -> None:
-        _require(self.epochs >= 1, "epochs", "a number from 1", self.epochs)
+        require(self.epochs >= 1, "epochs", "a number from 1", self.epochs)
         _check_training(self.learning_rate, self.batch_size, self.seed)
 
     @property
@@ -170,7 +162,7 @@ class Attack:
 
     def __post_init__(self) -> None:
         _check_epsilon("epsilon", self.epsilon)
-        _require(self.batch_size >= 1, "batch_size", "a number from 1", self.batch_size)
+        require(self.batch_size >= 1, "batch_size", "a number from 1", self.batch_size)
 
 
 @dataclass(frozen=True)
@@ -181,9 +173,9 @@ class Pixels:
     area: int | None = None
 
     def __post_init__(self) -> None:
-        _require(bool(self.n) and min(self.n) >= 1, "n", "numbers of pixels from 1", self.n)
-        _require(len(set(self.n)) == len(self.n), "n", "each number once", self.n)
-        _require(self.area is None or self.area >= 1, "area", "null or a side from 1", self.area)
+        require(bool(self.n) and min(self.n) >= 1, "n", "numbers of pixels from 1", self.n)
+        require(len(set(self.n)) == len(self.n), "n", "each number once", self.n)
+        require(self.area is None or self.area >= 1, "area", "null or a side from 1", self.area)
 
 
 @dataclass(frozen=True)
@@ -193,10 +185,10 @@ class Whitebox:
     epsilon: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        _require(bool(self.epsilon), "epsilon", "one or more strengths", self.epsilon)
+        require(bool(self.epsilon), "epsilon", "one or more strengths", self.epsilon)
         for epsilon in self.epsilon:
             _check_epsilon("epsilon", epsilon)
-        _require(len(set(self.epsilon)) == len(self.epsilon), "epsilon", "each once", self.epsilon)
+        require(len(set(self.epsilon)) == len(self.epsilon), "epsilon", "each once", self.epsilon)
 
 
 @dataclass(frozen=True)
@@ -211,8 +203,8 @@ class Evaluate:
     whitebox_fgsm: Whitebox | None = None
 
     def __post_init__(self) -> None:
-        _require(self.draws >= 1, "draws", "a number from 1", self.draws)
-        _require(self.batch_size >= 1, "batch_size", "a number from 1", self.batch_size)
+        require(self.draws >= 1, "draws", "a number from 1", self.draws)
+        require(self.batch_size >= 1, "batch_size", "a number from 1", self.batch_size)
 
     @property
     def changes(self) -> dict[str, tuple[str, Pixels]]:
@@ -239,7 +231,7 @@ class Compare:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _require(self.resamples >= 100, "resamples", "a number from 100", self.resamples)
+        require(self.resamples >= 100, "resamples", "a number from 100", self.resamples)
 
 
 @dataclass(frozen=True)
@@ -257,14 +249,14 @@ class Params:
 
     def __post_init__(self) -> None:
         arms = self.finetune.arms
-        _require(bool(self.baselines), "baselines", "one or more originals", {})
+        require(bool(self.baselines), "baselines", "one or more originals", {})
         for key, names in (("baselines", self.baselines), ("finetune.arms", arms)):
             for name in names:
-                _require(NAME.fullmatch(name) is not None, key, "names of a-z, 0-9, - and _", name)
+                require(NAME.fullmatch(name) is not None, key, "names of a-z, 0-9, - and _", name)
         twice = sorted(set(self.baselines) & set(arms))
-        _require(not twice, "finetune.arms", "names that no baseline has", twice)
+        require(not twice, "finetune.arms", "names that no baseline has", twice)
         expected = [*self.baselines, *arms]
-        _require(
+        require(
             list(self.models) == expected,
             "models",
             f"all baselines, then all arms, in their order: {expected}",
@@ -274,7 +266,7 @@ class Params:
             choose(f"finetune.arms.{name}.baseline", arm.baseline, self.baselines)
             self._check_room(f"finetune.arms.{name}", arm.n, arm.area)
             training = self.select.split == "none"
-            _require(not training, "select.split", "hash, since there are arms to train", "none")
+            require(not training, "select.split", "hash, since there are arms to train", "none")
         self._check_evaluation()
 
     def origin(self, model: str) -> str:
@@ -284,8 +276,8 @@ class Params:
     def _check_room(self, key: str, n: int, area: int | None) -> None:
         side = self.select.size if area is None else area
         expected = f"at most select.size = {self.select.size}"
-        _require(side <= self.select.size, f"{key}.area", expected, area)
-        _require(n <= side * side, f"{key}.n", f"at most the {side * side} pixels of the area", n)
+        require(side <= self.select.size, f"{key}.area", expected, area)
+        require(n <= side * side, f"{key}.n", f"at most the {side * side} pixels of the area", n)
 
     def _check_evaluation(self) -> None:
         for name, (_, grid) in self.evaluate.changes.items():
@@ -294,114 +286,19 @@ class Params:
         grids = self.evaluate.changes
         choose("compare.reference.experiment", reference.experiment, grids)
         counts = grids[reference.experiment][1].n
-        _require(
-            reference.n in counts, "compare.reference.n", f"one of {list(counts)}", reference.n
-        )
+        require(reference.n in counts, "compare.reference.n", f"one of {list(counts)}", reference.n)
         if self.compare.control is not None and self.finetune.arms:
             choose("compare.control", self.compare.control, self.finetune.arms)
 
 
 def _check_training(learning_rate: float, batch_size: int, seed: int) -> None:
-    _require(0 < learning_rate <= 10, "learning_rate", "a number above 0, to 10", learning_rate)
-    _require(batch_size >= 1, "batch_size", "a number from 1", batch_size)
-    _require(0 <= seed < 2**63, "seed", "an integer from 0", seed)
+    require(0 < learning_rate <= 10, "learning_rate", "a number above 0, to 10", learning_rate)
+    require(batch_size >= 1, "batch_size", "a number from 1", batch_size)
+    require(0 <= seed < 2**63, "seed", "an integer from 0", seed)
 
 
 def _check_epsilon(key: str, epsilon: int) -> None:
-    _require(1 <= epsilon <= 255, key, "an integer from 1 to 255, in units of 1/255", epsilon)
-
-
-def choose(key: str, name: str, known: Mapping[str, object]) -> None:
-    """Check that a name is known.
-
-    Raises:
-        ParameterError: It is not; names the key and the nearest name.
-    """
-    if name not in known:
-        raise ParameterError(
-            f"{key}: expected one of {list(known)}, got {name!r}{nearest(name, known)}"
-        )
-
-
-def nearest(name: object, known: Iterable[str]) -> str:
-    """A suggestion to end an error with; empty where nothing is near."""
-    close = difflib.get_close_matches(str(name), known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
-def _scalar(kind: type, value: object, key: str) -> object:
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    hint = ""
-    if kind is int and isinstance(value, float) and "epsilon" in key:
-        hint = "; it counts in units of 1/255, so 8/255 is written 8"
-    elif kind in (int, float) and isinstance(value, str):
-        hint = "; a number stands without quotes"
-    if type(value) is not kind:
-        raise ParameterError(f"{key}: expected {kind.__name__}, got {value!r}{hint}")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ParameterError(f"{key}: expected a finite number, got {value!r}")
-    return value
-
-
-def _sequence(kinds: tuple[Any, ...], value: object, key: str) -> tuple[Any, ...]:
-    items = [value] if isinstance(value, int | float) and kinds[-1] is Ellipsis else value
-    if not isinstance(items, list):
-        raise ParameterError(f"{key}: expected a list, got {value!r}")
-    if kinds[-1] is not Ellipsis and len(items) != len(kinds):
-        raise ParameterError(f"{key}: expected {len(kinds)} entries, got {len(items)}")
-    return tuple(_convert(kinds[0], item, f"{key}[{at}]") for at, item in enumerate(items))
-
-
-def _convert(kind: Any, value: object, key: str) -> Any:
-    origin = get_origin(kind)
-    if origin in (Union, types.UnionType):
-        if value is None:
-            return None
-        return _convert(next(one for one in get_args(kind) if one is not type(None)), value, key)
-    if origin is Literal:
-        choices = get_args(kind)
-        if value not in choices or isinstance(value, bool):
-            near = nearest(value, choices)
-            raise ParameterError(f"{key}: expected one of {list(choices)}, got {value!r}{near}")
-        return value
-    if origin is tuple:
-        return _sequence(get_args(kind), value, key)
-    if origin is dict:
-        entries = _mapping(value, key)
-        return {
-            name: _convert(get_args(kind)[1], entries[name], f"{key}.{name}") for name in entries
-        }
-    if dataclasses.is_dataclass(kind):
-        return _section(kind, value, key)
-    return _scalar(kind, value, key)
-
-
-def _mapping(value: object, key: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ParameterError(f"{key or 'params.yaml'}: expected keys and values, got {value!r}")
-    for name in value:
-        if not isinstance(name, str):
-            raise ParameterError(f"{key or 'params.yaml'}: expected names as keys, got {name!r}")
-    return value
-
-
-def _section(kind: Any, value: object, key: str) -> Any:
-    hints = get_type_hints(kind)
-    given = {}
-    for name, entry in _mapping(value, key).items():
-        full = f"{key}.{name}" if key else name
-        if name not in hints:
-            raise ParameterError(f"{full}: unknown key{nearest(name, hints)}")
-        given[name] = _convert(hints[name], entry, full)
-    for entry in dataclasses.fields(kind):
-        required = entry.default is entry.default_factory is dataclasses.MISSING
-        if required and entry.name not in given:
-            raise ParameterError(f"{key}.{entry.name}".lstrip(".") + ": missing")
-    try:
-        return kind(**given)
-    except ParameterError as error:
-        raise ParameterError(f"{key}.{error}".lstrip(".")) from None
+    require(1 <= epsilon <= 255, key, "an integer from 1 to 255, in units of 1/255", epsilon)
 
 
 def parse_params(content: object) -> Params:
@@ -416,7 +313,7 @@ def parse_params(content: object) -> Params:
     Raises:
         ParameterError: A key is unknown, missing or out of its range; names the key.
     """
-    params: Params = _section(Params, content, "")
+    params: Params = build_section(Params, content, "")
     return params
 
 

@@ -13,6 +13,9 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler as Schedule
+from torch.optim.lr_scheduler import OneCycleLR
 
 from pixelproof import files
 from pixelproof.change_sets import ChangeSet
@@ -127,8 +130,8 @@ def _epoch_images(
 
 def _train_epoch(
     classifier: Classifier,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
+    optimizer: Optimizer,
+    schedule: Schedule,
     batches: Iterator[tuple[npt.NDArray[np.int64], Tensor]],
     targets: Tensor,
     label: str,
@@ -154,6 +157,25 @@ def _train_epoch(
         count += len(rows)
         update(len(rows))
     return loss_sum / count, correct / count
+
+
+def _prepare(classifier: Classifier, recipe: Recipe, steps: int) -> tuple[Optimizer, Schedule]:
+    """Make the run repeatable, choose what is trained, and start the one-cycle schedule."""
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    for module in classifier.network.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            # Some networks follow with 0.01, too slow for so few steps: the statistics that they
+            # predict with would still be those of the images they were first trained on.
+            module.momentum = BATCH_NORM_MOMENTUM
+    optimizer = torch.optim.SGD(
+        classifier.set_trainable(recipe.train),
+        recipe.learning_rate,
+        MOMENTUM,
+        weight_decay=WEIGHT_DECAY,
+        nesterov=True,
+    )
+    return optimizer, OneCycleLR(optimizer, recipe.learning_rate, recipe.epochs * steps)
 
 
 def fine_tune(
@@ -184,27 +206,19 @@ def fine_tune(
         NumericalError: A loss is not finite; no step is taken with it.
         IntegrityError: The checkpoint is damaged.
     """
-    torch.use_deterministic_algorithms(True)
-    for module in classifier.network.modules():
-        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
-            # Some networks follow with 0.01, too slow for so few steps: the statistics that they
-            # predict with would still be those of the images they were first trained on.
-            module.momentum = BATCH_NORM_MOMENTUM
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     targets = classifier.targets(images.classes)[torch.from_numpy(images.labels)]
-    parameters = classifier.set_trainable(recipe.train)
-    optimizer = torch.optim.SGD(
-        parameters, recipe.learning_rate, MOMENTUM, weight_decay=WEIGHT_DECAY, nesterov=True
-    )
-    steps = recipe.epochs * len(_batches(images, recipe, 0))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, steps)
+    optimizer, schedule = _prepare(classifier, recipe, len(_batches(images, recipe, 0)))
+    parts: dict[str, Any] = {
+        "network": classifier.network,
+        "optimizer": optimizer,
+        "schedule": schedule,
+    }
     curve: list[dict[str, float]] = []
-    state = checkpoint.load() if checkpoint else None
-    if state is not None:
-        classifier.network.load_state_dict(state["network"])
-        optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
-        curve = state["curve"]
+    stored = checkpoint.load() if checkpoint else None
+    if stored is not None:
+        curve = stored["curve"]
+        for name, part in parts.items():
+            part.load_state_dict(stored[name])
     with progress(recipe.epochs * len(images.ids), label) as update:
         update(len(curve) * len(images.ids))
         for epoch in range(len(curve), recipe.epochs):
@@ -220,14 +234,8 @@ def fine_tune(
             row = {"epoch": epoch + 1, "loss": loss, "accuracy": accuracy, "learning_rate": rate}
             curve.append(row)
             if checkpoint and epoch + 1 < recipe.epochs:
-                checkpoint.save(
-                    {
-                        "network": classifier.network.state_dict(),
-                        "optimizer": optimizer.state_dict(),
-                        "schedule": schedule.state_dict(),
-                        "curve": curve,
-                    }
-                )
+                state = {name: part.state_dict() for name, part in parts.items()}
+                checkpoint.save({**state, "curve": curve})
     classifier.eval()
     return curve
 

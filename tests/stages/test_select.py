@@ -13,6 +13,7 @@ from pixelproof.errors import DataError, IntegrityError
 from pixelproof.images import hex_id, image_id, load_images, read_image, to_array
 from pixelproof.params import Params
 from pixelproof.stages import select
+from pixelproof.subsets import Row, balance, quotas, split_of
 from tests.conftest import draw_image, write_params
 
 IMAGES = Path("artifacts/images")
@@ -91,7 +92,7 @@ def test_numbers_keep_the_shares_of_the_classes(project: Path) -> None:
 )
 def test_quotas_add_up_and_stay_within_what_there_is(counts: dict[int, int], number: int) -> None:
     available = Counter(counts)
-    taken = select.quotas(available, number)
+    taken = quotas(available, number)
     assert sum(taken.values()) == min(number, sum(counts.values()))
     for label, count in counts.items():
         exact = min(number, sum(counts.values())) * count / sum(counts.values())
@@ -188,11 +189,11 @@ def test_a_split_without_a_class(project: Path) -> None:
 
 
 def test_a_share_beyond_chance_is_remarked_on(project: Path) -> None:
-    def of(label: int, split: str, count: int) -> list[select.Row]:
-        return [select.Row(at, "", label, at, 8, 8, "L", split) for at in range(count)]
+    def of(label: int, split: str, count: int) -> list[Row]:
+        return [Row(at, "", label, at, 8, 8, "L", split) for at in range(count)]
 
     rows = of(0, "train", 90) + of(1, "train", 10) + of(0, "held_out", 10) + of(1, "held_out", 90)
-    remarks = select.balance(rows, ["a", "b"], params().select)
+    remarks = balance(rows, ["a", "b"], params().select)
     assert len(remarks) == 4
     assert "train: 90.0% a, of all images 50.0%" in remarks
 
@@ -220,5 +221,5 @@ def test_a_changed_byte_in_an_array_is_noticed(project: Path) -> None:
 def test_the_split_depends_on_seed_and_image_alone(project: Path) -> None:
     chosen = params().select
     names = [hex_id(at) for at in range(2000)]
-    held_out = [select.split_of(chosen, name) == "held_out" for name in names]
+    held_out = [split_of(chosen, name) == "held_out" for name in names]
     assert 0.36 < np.mean(held_out) < 0.44  # the share is 0.4
