@@ -26,7 +26,7 @@ help:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.platform == "linux" and sys.version_info >= (3, 11) \
 	    else "expected Python 3.11 or newer on Linux, got %s on %s; set PYTHON=" % (sys.version.split()[0], sys.platform))'
 	@echo "Setting up .venv: some 2.5 GB to download, 6.4 GB on disk, 2 to 10 minutes, once."
-	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	@test -x .venv/bin/pip || $(PYTHON) -m venv --clear .venv  # pip's script comes last
 	@.venv/bin/python -m pip install -qq --upgrade pip==26.3  # the pip of Python 3.11 refuses hashed extras
 	@.venv/bin/python -m pip install -qq --require-hashes -r requirements.txt
 	@.venv/bin/python -m pip install -qq --no-deps --no-build-isolation --editable .
@@ -47,10 +47,10 @@ check: setup
 	mypy
 
 test: check
-	pytest -n $(TEST_PROCESSES)
+	pytest -n $(TEST_PROCESSES) --dist loadfile
 
 clean:
-	rm -rf artifacts reports plots .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf artifacts reports plots/curves/*.csv .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 lock:
 	@$(PYTHON) -m venv .venv/lock && .venv/lock/bin/python -m pip install -qq uv

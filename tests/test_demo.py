@@ -69,6 +69,20 @@ def test_the_demo_set_is_fetched_verified_and_other_bytes_refused(repository: Pa
     assert provide_data(repository).endswith("verified")
 
 
+@pytest.mark.parametrize("text", ["", "outs: [", "outs: []", "outs:\n- path: data\n", "<<<<<<<"])
+def test_a_damaged_pointer_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "data.dvc").write_text(text)
+    with pytest.raises(DataError, match=r"data\.dvc: expected what `dvc add data` writes"):
+        provide_data(tmp_path)
+
+
+def test_a_dvc_that_cannot_look_does_not_blame_the_images(repository: Path) -> None:
+    (repository / "data").mkdir()
+    (repository / ".dvc" / "config").write_text("[core\n")
+    with pytest.raises(ServiceError, match="could not be verified: ERROR"):
+        provide_data(repository)
+
+
 def test_images_of_ones_own_are_pulled_or_left_to_dvc(repository: Path, tmp_path: Path) -> None:
     (repository / "data.dvc").unlink()
     with pytest.raises(DataError, match=r"data\.dvc: missing"):

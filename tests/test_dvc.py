@@ -95,26 +95,28 @@ def test_a_stage_dies_with_the_dvc_that_started_it(repository: Path) -> None:
     end = time.monotonic() + 60
     stages: list[int] = []
     while not stages and time.monotonic() < end:
-        stages = children("stage baseline")
+        stages = running(repository, "stage baseline")
         time.sleep(0.1)
     time.sleep(3)  # well into the training
     process.send_signal(signal.SIGKILL)
     process.wait()
     time.sleep(1)
     assert stages
-    assert not children("stage baseline")
+    assert not running(repository, "stage baseline")
     assert not list((repository / "artifacts" / "models").glob("*baseline*"))
     edit(repository, "epochs: 4000", "epochs: 4")
     repro(repository)
 
 
-def children(words: str) -> list[int]:
+def running(root: Path, words: str) -> list[int]:
+    """The processes of pixelproof in a folder whose command line holds these words."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            here = path.with_name("cwd").resolve() == root.resolve()
         except OSError:
             continue
-        if words in line and "pixelproof" in line:
+        if here and words in line and "pixelproof" in line:
             found.append(int(path.parent.name))
     return found

@@ -1,5 +1,6 @@
 """What is pinned, and that it starts the servers the workflow rests on."""
 
+import importlib.metadata
 import os
 import re
 import signal
@@ -10,7 +11,7 @@ import time
 import tomllib
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,11 @@ def test_the_pins_of_the_project_are_those_of_the_lock() -> None:
             assert PINS[name.lower().replace(".", "-")] == pin, requirement
 
 
+@pytest.mark.parametrize("name", ["dvc", "fastapi", "mlflow", "prefect", "sqlalchemy", "torch"])
+def test_what_is_installed_is_what_is_locked(name: str) -> None:
+    assert importlib.metadata.version(name).partition("+")[0] == PINS[name]
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -72,11 +78,11 @@ def server(command: list[str], home: Path) -> Iterator[None]:
             yield
         finally:
             os.killpg(process.pid, signal.SIGTERM)
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 process.wait(20)
-            except subprocess.TimeoutExpired:
+            with suppress(ProcessLookupError):  # what the server started and left behind
                 os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            process.wait()
 
 
 def wait_for(url: str, log: Path, seconds: float = 90) -> str:

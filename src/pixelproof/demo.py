@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from pixelproof import files
 from pixelproof.errors import DataError, IntegrityError, ServiceError
@@ -77,6 +78,37 @@ def _dvc(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def _reason(failed: subprocess.CompletedProcess[str]) -> str:
+    return " ".join(failed.stderr.split())[-300:]
+
+
+def _recorded_md5(pointer: Path) -> str:
+    """The hash of the folder that `dvc add` recorded."""
+    if not pointer.is_file():
+        raise DataError(f"{pointer}: missing; run `dvc add data` after putting images there")
+    try:
+        content = YAML(typ="safe", pure=True).load(pointer.read_text(encoding="utf-8"))
+        return str(content["outs"][0]["md5"])
+    except (YAMLError, ValueError, LookupError, TypeError):
+        raise DataError(
+            f"{pointer}: expected what `dvc add data` writes, with outs[0].md5; restore it with "
+            "git, or run `dvc add data` again"
+        ) from None
+
+
+def _verify_elpv(root: Path) -> None:
+    # Without -f a commit goes through only where the bytes have the recorded hash.
+    committed = _dvc(root, "commit", "data.dvc")
+    if committed.returncode == 0:
+        return
+    if "unable to commit changed stage" in committed.stderr:
+        raise IntegrityError(
+            f"{root / 'data'}: not the demo set that data.dvc names; delete the folder and run "
+            "`make data`, or run `dvc add data` if these are your own images"
+        )
+    raise ServiceError(f"{root / 'data'}: could not be verified: {_reason(committed)}")
+
+
 def provide_data(root: Path) -> str:
     """Make `data/` hold what the committed `data.dvc` names, before anything reads it.
 
@@ -91,30 +123,21 @@ def provide_data(root: Path) -> str:
         What was done, for a person.
 
     Raises:
-        DataError: `data.dvc` is missing.
+        DataError: `data.dvc` is missing or not a pointer.
         IntegrityError: `data/` is not the demo set that `data.dvc` names.
-        ServiceError: The images could not be pulled.
+        ServiceError: The images could not be pulled, or DVC could not look at them.
     """
-    pointer, folder = root / "data.dvc", root / "data"
-    if not pointer.is_file():
-        raise DataError(f"{pointer}: missing; run `dvc add data` after putting images there")
-    expected = YAML(typ="safe", pure=True).load(pointer.read_text())["outs"][0]["md5"]
-    if expected == ELPV_MD5:
+    folder = root / "data"
+    if _recorded_md5(root / "data.dvc") == ELPV_MD5:
         done = fetch_elpv(folder) if not folder.exists() else f"{folder}: there already"
-        # Without -f a commit goes through only where the bytes have the recorded hash.
-        if _dvc(root, "commit", "data.dvc").returncode != 0:
-            raise IntegrityError(
-                f"{folder}: not the demo set that data.dvc names; delete the folder and run "
-                "`make data`, or run `dvc add data` if these are your own images"
-            )
+        _verify_elpv(root)
         return f"{done}; verified"
     if not folder.exists():
         pulled = _dvc(root, "pull", "data.dvc")
         if pulled.returncode != 0:
-            reason = " ".join(pulled.stderr.split())[-300:]
             raise ServiceError(
                 f"{folder}: the images that data.dvc names could not be pulled; set a remote with "
-                f"`dvc remote add -d`, or put them there: {reason}"
+                f"`dvc remote add -d`, or put them there: {_reason(pulled)}"
             )
         return f"{folder}: pulled"
     return f"{folder}: your own images"

@@ -79,37 +79,37 @@ def _align(rows: list[list[str]]) -> str:
 
 
 def result_table(summary: Summary, table: pd.DataFrame) -> str:
-    """The result as text: a line a model, percentages with 95 % intervals.
+    """The result as text: a line a model with 95 % intervals, and what the columns mean.
 
     Args:
         summary: What `metrics/summary.json` holds.
         table: What `metrics/results.csv` holds.
     """
-    point = summary["reference"]
+    point, control = summary["reference"], summary["control"]
     rows = [
-        [
-            "model",
-            "clean accuracy %",
-            f"wrong at {point['n']} {point['values']} px %",
-            "Pi",
-            f"minus {summary['control'] or 'control'}, points",
-            f"transfer FGSM {_epsilons(table, 'transfer_fgsm')}/255 %",
-            f"white-box FGSM {_epsilons(table, 'whitebox_fgsm')}/255 %",
-        ]
+        ["model", "accuracy %", "wrong %", "Pi", f"minus {control}", "transfer %", "white-box %"]
     ]
     for model, entry in summary["models"].items():
+        pi = entry["pi"]
         rows.append(
             [
                 model,
                 _percent(entry["clean_accuracy"]),
-                _percent(entry["error_rate"]),
-                f"{entry['pi']['value']:.2f} [{entry['pi']['low']:.2f}, {entry['pi']['high']:.2f}]",
+                f"{100 * entry['error_rate']['value']:.1f}",
+                f"{pi['value']:.2f} [{pi['low']:.2f}, {pi['high']:.2f}]",
                 _points(entry.get("versus_control")),
                 _adversarial(table, model, "transfer_fgsm"),
                 _adversarial(table, model, "whitebox_fgsm"),
             ]
         )
-    return _align(rows)
+    legend = (
+        f"accuracy: on {summary['held_out_images']} held-out images. wrong, Pi, minus {control} "
+        f"(points): with {point['n']} {point['values']} pixels\nchanged in the "
+        f"{summary['common_images']} that all models get right. Wrong on FGSM examples: transfer, "
+        f"of those that fool its\noriginal (epsilon {_epsilons(table, 'transfer_fgsm')}/255); "
+        f"white-box, made from the model itself (epsilon {_epsilons(table, 'whitebox_fgsm')}/255)."
+    )
+    return f"{_align(rows)}\n\n{legend}"
 
 
 def _finding(model: str, entry: Mapping[str, Any], control: Mapping[str, Any]) -> str:
