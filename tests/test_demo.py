@@ -79,7 +79,7 @@ def test_a_damaged_pointer_is_named(tmp_path: Path, text: str) -> None:
 def test_a_dvc_that_cannot_look_does_not_blame_the_images(repository: Path) -> None:
     (repository / "data").mkdir()
     (repository / ".dvc" / "config").write_text("[core\n")
-    with pytest.raises(ServiceError, match="could not be verified: ERROR"):
+    with pytest.raises(ServiceError, match="could not be verified: .*onfig"):
         provide_data(repository)
 
 

@@ -79,7 +79,10 @@ def _dvc(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def _reason(failed: subprocess.CompletedProcess[str]) -> str:
-    return " ".join(failed.stderr.split())[-300:]
+    """What DVC says is wrong: its line of error, or the end of a traceback."""
+    lines = failed.stderr.strip().splitlines()
+    errors = [line for line in lines if line.startswith("ERROR")]
+    return (errors or lines or ["no reason given"])[-1][:300]
 
 
 def _recorded_md5(pointer: Path) -> str:
