@@ -1,5 +1,6 @@
 """Progress of long work: a bar on a terminal, a plain line now and then elsewhere."""
 
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +27,8 @@ def progress(total: int, label: str, unit: str = "images") -> Iterator[Callable[
         A function to call with the amount done since its last call.
     """
     if sys.stderr.isatty():
-        with tqdm(total=total, desc=label, unit=f" {unit}", leave=True, dynamic_ncols=True) as bar:
+        columns, lines = shutil.get_terminal_size()  # 80 by 24 where the terminal does not say
+        with tqdm(total=total, desc=label, unit=f" {unit}", ncols=columns, nrows=lines) as bar:
             yield bar.update
         return
     start = last = time.monotonic()

@@ -26,6 +26,6 @@ def run(params: Params) -> None:
         "left_out_as_seen": len(counted & seen),
     }
     with files.atomic(METRICS / "results.csv") as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g")
+        table.to_csv(temporary, index=False)
     files.write_json(METRICS / "summary.json", digest)
     draw_error_rates(table, params, PLOTS / "error_rates.svg")
