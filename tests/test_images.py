@@ -68,6 +68,8 @@ UNREADABLE = {
     "text.jpg": (b"this is no image\n" * 20, "expected one of PNG"),
     "float.tiff": (encode("TIFF", Image.new("F", (8, 8), 0.5)), "mode F"),
     "exif.jpg": (encode("JPEG", exif=BAD_EXIF), "EXIF"),
+    "exif-header.jpg": (encode("JPEG", exif=b"Exif\0\0garbage"), "damaged EXIF"),
+    "exif-cut.png": (encode("PNG", exif=b"Exif\0\0MM"), "damaged EXIF"),
 }
 
 
@@ -159,6 +161,13 @@ def test_16_bits_are_scaled_and_never_clipped(tmp_path: Path) -> None:
     assert red.tolist() == [round(int(value) / 257) for value in values[0]]
 
 
+def test_a_transparent_16_bit_gray_is_white(tmp_path: Path) -> None:
+    values = np.array([[700, 40_000]], dtype=np.uint16)
+    Image.fromarray(values).save(tmp_path / "16.png", transparency=700)
+    red = np.asarray(read_image(tmp_path / "16.png").image)[0, :, 0]
+    assert red.tolist() == [255, round(40_000 / 257)]
+
+
 def test_transparency_is_laid_on_white() -> None:
     image = Image.new("RGBA", (2, 2), (10, 20, 30, 0))
     assert to_rgb(image).getpixel((0, 0)) == (255, 255, 255)
@@ -221,6 +230,12 @@ class TestFindImages:
         self.write(tmp_path, "data/a/1.png", "data/b/2.png", "secret.png")
         (tmp_path / "data/a/out.png").symlink_to(tmp_path / "secret.png")
         with pytest.raises(DataError, match=r"out\.png.*copy"):
+            find_images(tmp_path / "data")
+
+    def test_a_class_that_is_a_link_out_of_the_root_is_refused(self, tmp_path: Path) -> None:
+        self.write(tmp_path, "data/a/1.png", "data/b/2.png", "elsewhere/3.png")
+        (tmp_path / "data/c").symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(DataError, match=r"data/c: a link.*copy"):
             find_images(tmp_path / "data")
 
     @pytest.mark.parametrize("names", [(), ("a/1.png",)])

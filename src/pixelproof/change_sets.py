@@ -81,7 +81,7 @@ def _write_draws(
     draws = wanted.draws if wanted.n else 0
     kind = _record_type(side, wanted.values, channels)
     shape = (len(images.ids), wanted.draws, wanted.n)
-    records = np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=shape)
+    records = files.new_array(path, kind, shape)
     same = 0
     for start in range(0, len(images.ids), params.batch_size):
         rows = slice(start, start + params.batch_size)
@@ -104,7 +104,6 @@ def _write_draws(
             redo = apply_in_place(batch, undo)
             same += int((undo.values == redo.values).all(axis=2).sum())
         update(len(batch))
-    records.flush()
     return same / max(1, records.size)
 
 

@@ -138,6 +138,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _one_line(message: str) -> str:
+    """The message with what would break the line or the terminal, as in odd names, escaped."""
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in message)
+
+
 def _terminate(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
@@ -159,7 +164,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PixelproofError as error:
         if arguments.debug:
             traceback.print_exc()
-        print(f"pixelproof: {error}", file=sys.stderr)
+        print(f"pixelproof: {_one_line(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("pixelproof: interrupted", file=sys.stderr)

@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from pixelproof.errors import DataError, IntegrityError
 
 
@@ -85,6 +88,18 @@ def read_json(path: Path) -> Any:
         raise DataError(f"{path}: missing; run `dvc repro` to make it") from None
     except ValueError as error:
         raise IntegrityError(f"{path}: expected JSON, got {error}") from None
+
+
+def new_array(path: Path, dtype: Any, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """A new `.npy` file, mapped to be written, with its room on the disk taken.
+
+    Raises:
+        OSError: The disk is full; writing to a map without room would kill the process instead.
+    """
+    array = np.lib.format.open_memmap(path, "w+", dtype, shape)
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
 
 
 def sha256(path: Path) -> str:

@@ -28,6 +28,7 @@ _EXTENSIONS = {
     "PPM": (".ppm", ".pgm", ".pbm"),
 }
 _ORIENTATION = 0x0112
+_TIFF_HEADERS = (b"II*\0", b"MM\0*")  # that an EXIF block begins with
 
 UInt8 = npt.NDArray[np.uint8]
 
@@ -61,14 +62,18 @@ def printable(path: Path) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
+def _check_link(path: Path, root: Path) -> None:
+    if path.is_symlink() and not path.resolve().is_relative_to(root):
+        raise DataError(f"{printable(path)}: a link that leaves {root}; copy what it names")
+
+
 def _walk(folder: Path, root: Path) -> Iterator[Path]:
     """The files below a folder: no hidden ones, no links to folders, none that leave the root."""
     for entry in sorted(os.scandir(folder), key=lambda one: os.fsencode(one.name)):
         path = Path(entry.path)
         if entry.name.startswith("."):
             continue
-        if entry.is_symlink() and not path.resolve().is_relative_to(root):
-            raise DataError(f"{printable(path)}: a link that leaves {root}; copy what it names")
+        _check_link(path, root)
         if entry.is_dir(follow_symlinks=False):
             yield from _walk(path, root)
         elif entry.is_file():
@@ -98,7 +103,10 @@ def find_images(root: Path) -> dict[str, list[Path]]:
         )
     found = {}
     for folder in sorted(root.iterdir()):
-        if folder.is_dir() and not folder.name.startswith(".") and not folder.is_symlink():
+        if not folder.is_dir() or folder.name.startswith("."):
+            continue
+        _check_link(folder, root.resolve())
+        if not folder.is_symlink():
             found[printable(Path(folder.name))] = list(_walk(folder, root.resolve()))
     if len(found) < 2:
         raise DataError(f"{root}: expected two or more class folders, got {sorted(found)}")
@@ -132,16 +140,18 @@ def _check_jpeg(data: bytes) -> None:
 
 def _scale_16_bit(image: Image.Image) -> Image.Image:
     values = np.asarray(image).astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
-        raise ValueError(f"expected 16-bit values, got {values.min()} to {values.max()}")
-    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    scaled = ((values + 128) // 257).astype(np.uint8)
+    if "transparency" in image.info:
+        scaled[values == image.info["transparency"]] = 255
+    return Image.fromarray(scaled)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """Turn any mode into RGB by one rule.
 
-    16-bit gray is divided by 257 and rounded (never clipped); gray stands in all channels;
-    transparency, in a palette too, is laid on white; CMYK and the rest by Pillow's conversion.
+    16-bit gray is divided by 257 and rounded (never clipped), of 16-bit colours Pillow takes the
+    high byte; gray stands in all channels; transparency, in a palette too, is laid on white; CMYK
+    and the rest by Pillow's conversion.
 
     Args:
         image: Decoded.
@@ -152,10 +162,13 @@ def to_rgb(image: Image.Image) -> Image.Image:
     Raises:
         ValueError: The range of the values is unknown (32-bit integers or floats).
     """
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
+    if image.mode.startswith("I;16"):
         image = _scale_16_bit(image)
     if image.mode in ("I", "F"):
-        raise ValueError(f"mode {image.mode}: expected 8 or 16 bits a channel, got 32")
+        raise ValueError(
+            f"mode {image.mode}, whose range is unknown: expected 8 or 16 bits a channel; "
+            "save it as PNG of 8 or 16 bits"
+        )
     if image.has_transparency_data:
         over = image.convert("RGBA")
         under = Image.new("RGBA", image.size, (255, 255, 255, 255))
@@ -165,6 +178,9 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 def _oriented(image: Image.Image) -> Image.Image:
     """Turn the image as its EXIF orientation says; a damaged EXIF block leaves that unknown."""
+    block = image.info.get("exif", b"").removeprefix(b"Exif\0\0")
+    if block and not block.startswith(_TIFF_HEADERS):
+        raise ValueError("damaged EXIF: expected a TIFF header, got none")
     try:
         orientation = image.getexif().get(_ORIENTATION, 1)
     except Exception as error:  # Pillow raises what the damage happens to hit
@@ -206,8 +222,10 @@ def read_image(path: Path) -> ReadImage:
     """Read an image file whole and sound, or refuse it.
 
     The content decides the format, not the name. Images beyond 89 megapixels are refused before
-    they are decoded, and so are several frames in one file, damage that decoders pass over, and
-    text. Modes become RGB as `to_rgb` says; the EXIF orientation is applied.
+    they are decoded, and so are several frames in one file and text. A PNG must have the right
+    sum in every chunk, and a JPEG must pass a strict decoder; other damage can go unnoticed where
+    a format has no sums, a flipped bit that still decodes among it. Modes become RGB as `to_rgb`
+    says; the EXIF orientation is applied.
 
     Args:
         path: Of a PNG, JPEG, BMP, TIFF, WebP, PPM or single-frame GIF.

@@ -56,7 +56,8 @@ def group_finder(group: Group | None, root: Path) -> Callable[[str], str | None]
     """A function from `class/file` to the group of an image, or None where images stand alone.
 
     Raises:
-        DataError: The CSV is missing or lacks a column; later, a path has no group.
+        DataError: The CSV is missing, is none, lacks a column or gives a path two groups; later, a
+            path has no group.
     """
     if group is None:
         return lambda path: None
@@ -65,26 +66,42 @@ def group_finder(group: Group | None, root: Path) -> Callable[[str], str | None]
 
         def search(path: str) -> str:
             match = pattern.search(path)
-            if match is None:
+            found = match and match[1 if pattern.groups else 0]
+            if not found:
                 raise DataError(f"{root}/{path}: select.group.pattern finds nothing in this path")
-            return match[1] if pattern.groups else match[0]
+            return found
 
         return search
     table = Path(str(group.csv))
-    try:
-        with table.open(encoding="utf-8", newline="") as file:
-            named = {line["path"]: line[str(group.column)] for line in csv.DictReader(file)}
-    except OSError as error:
-        raise DataError(f"{table}: select.group.csv cannot be read: {error.strerror}") from None
-    except KeyError as error:
-        raise DataError(f"{table}: expected the columns path and {group.column}: {error}") from None
+    named = _read_groups(table, str(group.column))
 
     def look_up(path: str) -> str:
-        if path not in named:
-            raise DataError(f"{table}: expected a line for {path}, got none")
+        if not named.get(path):
+            raise DataError(f"{table}: expected a line with a group for {path}, got none")
         return named[path]
 
     return look_up
+
+
+def _read_groups(table: Path, column: str) -> dict[str, str]:
+    """The group of each path in a CSV, which may begin with a byte order mark."""
+    named: dict[str, str] = {}
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            for line in csv.DictReader(file):
+                path, group = line["path"], line[column]
+                if named.setdefault(path, group) != group:
+                    raise DataError(
+                        f"{table}: {path} stands in the groups {named[path]} and {group}, "
+                        "expected one"
+                    )
+    except OSError as error:
+        raise DataError(f"{table}: select.group.csv cannot be read: {error.strerror}") from None
+    except KeyError as error:
+        raise DataError(f"{table}: expected the columns path and {column}: {error}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{table}: expected a CSV in UTF-8: {error}") from None
+    return named
 
 
 def _by_hash(rows: Sequence[Row], number: int, seed: int) -> list[Row]:
@@ -110,8 +127,12 @@ def quotas(available: Counter[int], number: int) -> dict[int, int]:
     return taken
 
 
-def choose_subset(rows: Sequence[Row], select: Select) -> list[Row]:
-    """The stated number of images of each split, class by class, in the order of their ids."""
+def choose_subset(rows: Sequence[Row], classes: Sequence[str], select: Select) -> list[Row]:
+    """The stated number of images of each split, class by class, in the order of their ids.
+
+    Raises:
+        DataError: The number is so small that a class gets no image.
+    """
     chosen: list[Row] = []
     pick = STRATEGIES[select.strategy]
     for split in SPLITS:
@@ -120,6 +141,11 @@ def choose_subset(rows: Sequence[Row], select: Select) -> list[Row]:
         wanted = quotas(Counter(row.label for row in of_split), number or len(of_split))
         part: list[Row] = []
         for label, count in wanted.items():
+            if not count:
+                raise DataError(
+                    f"{split}: {number} images have none of class {classes[label]}, whose share "
+                    f"is too small; expected one of each class: raise select.{split}_images"
+                )
             part += pick([row for row in of_split if row.label == label], count, select.seed)
         chosen += sorted(part, key=lambda row: row.image)
     return chosen

@@ -176,6 +176,7 @@ def test_what_a_person_sees(finished: Path, capsys: pytest.CaptureFixture[str]) 
         (["stage", "finetune"], 2, "expected one of ['clean', 'stuck-8'] after it, got None"),
         (["stage", "select", "x"], 2, "expected nothing after it, got 'x'"),
         (["stage", "generate"], 3, "artifacts/images/manifest.json: missing; run `dvc repro`"),
+        (["predict", "no\nwhere\x1b", "x.png"], 3, r"no\nwhere\x1b: expected a model"),
         (["show"], 3, "metrics/summary.json: missing"),
         (["predict", "nowhere", "x.png"], 3, "nowhere: expected a model folder"),
     ],

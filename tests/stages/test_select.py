@@ -1,5 +1,7 @@
 import json
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -100,6 +102,16 @@ def test_quotas_add_up_and_stay_within_what_there_is(counts: dict[int, int], num
         assert taken[label] <= count
 
 
+def test_a_number_too_small_for_a_class_is_refused(project: Path) -> None:
+    for at in range(4, 40):
+        Path(f"data/bad/{at:03}.png").unlink()
+    for at in range(40, 160):
+        draw_image(1, at).save(f"data/good/{at}.png")
+    with pytest.raises(DataError, match=r"class bad.*raise select\.held_out_images"):
+        select.run(params(held_out_images=5))
+    assert not IMAGES.exists()
+
+
 def test_split_none_holds_every_image_out(project: Path) -> None:
     def without_training(content: dict[str, Any]) -> None:
         content["select"]["split"] = "none"
@@ -169,6 +181,41 @@ def test_groups_from_a_table(project: Path) -> None:
     assert all(len(found) == 1 for found in of_group.values())
 
 
+NAMES = [f"{name}/{at:03}.png" for name in ("bad", "good") for at in range(40)]
+TABLE = "\n".join(["path,module", *(f"{name},{at % 9}" for at, name in enumerate(NAMES))])
+
+
+def test_a_table_of_groups_may_begin_with_a_mark(project: Path) -> None:
+    Path("groups.csv").write_text(TABLE, encoding="utf-8-sig")
+    select.run(params(group={"csv": "groups.csv", "column": "module"}))
+    assert len(splits()) == 80
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (TABLE.replace("good/000.png,4", "good/000.png").encode(), "a group for good/000"),
+        (TABLE.replace("good/000.png,4", "good/000.png,").encode(), "a group for good/000"),
+        (TABLE.encode() + b"\nbad/000.png,8", "bad/000.png stands in the groups 0 and 8"),
+        (TABLE.replace("module", "part").encode(), "expected the columns path and module"),
+        (b"path,module\n\xff,1\n", "expected a CSV in UTF-8"),
+        (b'path,module\n"' + b"x" * 200_000 + b'",1\n', "expected a CSV in UTF-8"),
+    ],
+    ids=["short line", "no group", "two groups", "no column", "not UTF-8", "endless field"],
+)
+def test_a_table_that_leaves_a_group_open_is_refused(
+    table: bytes, message: str, project: Path
+) -> None:
+    Path("groups.csv").write_bytes(table)
+    with pytest.raises(DataError, match=f"^groups.csv: .*{message}"):
+        select.run(params(group={"csv": "groups.csv", "column": "module"}))
+
+
+def test_a_pattern_whose_group_stays_empty_finds_nothing(project: Path) -> None:
+    with pytest.raises(DataError, match=r"select\.group\.pattern finds nothing"):
+        select.run(params(group={"pattern": r"/(1)?\d+"}))
+
+
 def test_equal_content_in_groups_of_two_splits_is_refused(project: Path) -> None:
     for at in range(10):
         shutil.copy("data/bad/003.png", f"data/bad/x{at}.png")
@@ -216,6 +263,28 @@ def test_a_changed_byte_in_an_array_is_noticed(project: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(IntegrityError, match=r"train\.npy: damaged"):
         load_images(IMAGES, "train")
+
+
+RUN = "from pixelproof.cli import main; raise SystemExit(main(['stage', 'select']))"
+
+
+def test_a_full_disk_is_named(project: Path) -> None:
+    left = "ls -A artifacts; exit $code"
+    mount = "mkdir artifacts && mount -t tmpfs -o size=88k tmpfs artifacts"
+    inside = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
+    if subprocess.run([*inside, f"{mount} && umount artifacts"], check=False).returncode:
+        pytest.skip("needs a small file system of its own: unshare and mount")
+    Path("artifacts").rmdir()
+    params()  # the arrays as they are decoded fit, their copies by split do not
+    done = subprocess.run(
+        [*inside, f'{mount} && "$0" -c "$1"; code=$?; {left}', sys.executable, RUN],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == DataError.exit_code, done.stderr
+    assert "artifacts/images: cannot be written: No space left" in done.stderr
+    assert done.stdout == ""
 
 
 def test_the_split_depends_on_seed_and_image_alone(project: Path) -> None:

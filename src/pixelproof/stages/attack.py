@@ -29,7 +29,7 @@ def _write_fooling(
     """
     shape = images.pixels.shape[1:]
     scratch = folder / "attempts.npy"
-    attempts = np.lib.format.open_memmap(scratch, "w+", np.uint8, (len(right), *shape))
+    attempts = files.new_array(scratch, np.uint8, (len(right), *shape))
     fooled = [np.empty(0, np.int64)]
     count = 0
     for rows, examples, judged in fgsm_batches(
@@ -39,11 +39,10 @@ def _write_fooling(
         fooled.append(rows[wrong])
         attempts[count : count + len(fooled[-1])] = examples[wrong]
         count += len(fooled[-1])
-    kept = np.lib.format.open_memmap(folder / "examples.npy", "w+", np.uint8, (count, *shape))
+    kept = files.new_array(folder / "examples.npy", np.uint8, (count, *shape))
     for start in range(0, count, attack.batch_size):
         end = min(count, start + attack.batch_size)
         kept[start:end] = attempts[start:end]
-    kept.flush()
     scratch.unlink()
     return np.concatenate(fooled)
 

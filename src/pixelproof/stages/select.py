@@ -1,5 +1,6 @@
 """Read the images, refuse what cannot be read, split them, and choose the subset."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,6 @@ import numpy as np
 from pixelproof import files
 from pixelproof.errors import DataError
 from pixelproof.images import (
-    ReadImage,
     UInt8,
     UnreadableImageError,
     find_images,
@@ -38,6 +38,17 @@ from pixelproof.subsets import (
 CHUNK = 512  # images decoded at once, which bounds the memory
 
 
+@dataclass(frozen=True)
+class Decoded:
+    """What is kept of a file: not its own pixels, which a photograph has far more of."""
+
+    array: UInt8
+    width: int
+    height: int
+    mode: str
+    note: str | None
+
+
 @dataclass
 class Reading:
     """The images as they are read: what each is, and what was refused or remarked on."""
@@ -48,19 +59,20 @@ class Reading:
     found: int
 
 
-def _read_one(path: Path, select: Select) -> UnreadableImageError | tuple[UInt8, ReadImage]:
+def _read_one(path: Path, select: Select) -> UnreadableImageError | Decoded:
     try:
         read = read_image(path)
     except UnreadableImageError as error:
         return error
-    return to_array(read.image, select.size, select.fit), read
+    array = to_array(read.image, select.size, select.fit)
+    return Decoded(array, *read.image.size, read.mode, read.note)
 
 
 def _decoded(
     paths: Sequence[Path], select: Select
-) -> Iterator[tuple[Path, UnreadableImageError | tuple[UInt8, ReadImage]]]:
+) -> Iterator[tuple[Path, UnreadableImageError | Decoded]]:
     """Each path with its image or the reason it was refused, in order, a chunk at a time."""
-    with strict_reading(), ThreadPoolExecutor() as pool:
+    with strict_reading(), ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, len(paths), CHUNK):
             chunk = paths[start : start + CHUNK]
             yield from zip(chunk, pool.map(lambda one: _read_one(one, select), chunk), strict=True)
@@ -83,15 +95,13 @@ def read_all(found: dict[str, list[Path]], select: Select, raw: Path) -> Reading
             if isinstance(outcome, UnreadableImageError):
                 reading.quarantined.append({"path": name, "reason": outcome.reason})
                 continue
-            array, read = outcome
-            one, group = image_id(array), group_of(name)
+            one, group = image_id(outcome.array), group_of(name)
             split = split_of(select, hex_id(one) if group is None else group)
-            width, height = read.image.size
-            at = len(reading.rows)
-            reading.rows.append(Row(one, name, labels[path], at, width, height, read.mode, split))
-            if read.note:
-                reading.notes.append({"path": name, "note": read.note})
-            sink.write(array.tobytes())
+            file = (outcome.width, outcome.height, outcome.mode)
+            reading.rows.append(Row(one, name, labels[path], len(reading.rows), *file, split))
+            if outcome.note:
+                reading.notes.append({"path": name, "note": outcome.note})
+            sink.write(outcome.array.tobytes())
     _check_quarantine(reading, list(found), select)
     return reading
 
@@ -111,14 +121,18 @@ def _check_quarantine(reading: Reading, classes: Sequence[str], select: Select) 
 
 
 def _write_split(folder: Path, split: str, rows: Sequence[Row], raw: Path, size: int) -> str:
-    """Copy the chosen images from the raw arrays; returns the checksum of the file."""
+    """Copy the chosen images from the raw arrays; returns the checksum of the file.
+
+    By plain writes: on a full disk they raise, where a memory-mapped file kills the process.
+    """
     path = folder / f"{split}.npy"
     shape = (3, size, size)
-    target = np.lib.format.open_memmap(path, "w+", np.uint8, (len(rows), *shape))
     source = np.memmap(raw, np.uint8, "r").reshape(-1, *shape)
-    for at, row in enumerate(rows):
-        target[at] = source[row.at]
-    target.flush()
+    header = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), *shape)}
+    with path.open("wb") as target:
+        np.lib.format.write_array_header_1_0(target, header)
+        for row in rows:
+            target.write(source[row.at].tobytes())
     return files.sha256(path)
 
 
@@ -138,7 +152,7 @@ def run(params: Params) -> None:
         reading = read_all(found, select, raw)
         rows, duplicates = without_duplicates(reading.rows)
         remarks = balance(rows, classes, select)
-        chosen = choose_subset(rows, select)
+        chosen = choose_subset(rows, classes, select)
         splits = {}
         for split in SPLITS:
             part = [row for row in chosen if row.split == split]
