@@ -35,11 +35,27 @@ def _die_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def _keep_memory() -> None:
+    """Have glibc keep freed memory instead of giving it back to the kernel.
+
+    A network frees and takes the same large buffers in each batch; fetching them from the
+    kernel each time halves the images a second of inference on a CPU.
+    """
+    import ctypes
+
+    m_trim_threshold, m_mmap_threshold = -1, -3
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc alone has it
+    if mallopt is not None:
+        mallopt(m_mmap_threshold, 2**30)
+        mallopt(m_trim_threshold, 2**31 - 1)
+
+
 def _stage(arguments: argparse.Namespace) -> None:
     from pixelproof.params import load_params
     from pixelproof.schema import choose
 
     _die_with_parent()
+    _keep_memory()
     params = load_params()
     known: dict[str, Mapping[str, object]] = {
         "baselines": params.baselines,
