@@ -25,7 +25,7 @@ help:
 .venv/ready: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.platform == "linux" and sys.version_info >= (3, 11) \
 	    else "expected Python 3.11 or newer on Linux, got %s on %s; set PYTHON=" % (sys.version.split()[0], sys.platform))'
-	@echo "Setting up .venv: some 2.5 GB to download, 6.4 GB on disk, 2 to 10 minutes, once."
+	@echo "Setting up .venv: 3.2 GB to download, 6.4 GB on disk, 2 to 10 minutes, once."
 	@test -x .venv/bin/pip || $(PYTHON) -m venv --clear .venv  # pip's script comes last
 	@.venv/bin/python -m pip install -qq --upgrade pip==26.3  # the pip of Python 3.11 refuses hashed extras
 	@.venv/bin/python -m pip install -qq --require-hashes -r requirements.txt

@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pixelproof import files
@@ -66,6 +67,15 @@ def test_where_nothing_can_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DataError, match=r"file/a\.txt: cannot be written: "):
         files.write_text(tmp_path / "file" / "a.txt", "x")
+
+
+def test_a_new_array_has_its_room_on_the_disk(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    array = files.new_array(path, np.uint8, (3, 100_000))
+    taken = path.stat()
+    assert taken.st_blocks * 512 >= taken.st_size > 300_000
+    array[2, -1] = 7
+    assert np.load(path)[2, -1] == 7
 
 
 def test_json_holds_finite_numbers_alone(tmp_path: Path) -> None:

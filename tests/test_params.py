@@ -58,9 +58,35 @@ BAD = [
     ("finetune.learning_rat", 0.1, "finetune.learning_rat: unknown key; did you mean 'learning_ra"),
     ("finetunes", {}, "finetunes: unknown key; did you mean 'finetune'"),
     ("baselines.../x", {"classifier": "efficientnet_lite0"}, "baselines: expected names of a-z"),
+    ("finetune.arms", {"../x": {"baseline": "baseline"}}, "finetune.arms: expected names of a-z"),
+    ("finetune.arms", {"baseline": {"baseline": "baseline"}}, "finetune.arms: expected names that"),
+    ("baselines", {}, "baselines: expected one or more originals"),
     ("models", ["baseline", "clean"], "models: expected all baselines, then all arms"),
     ("select.size", 4, "select.size: expected a side of 8 to 4096 pixels, got 4"),
     ("select.held_out", 1.0, "select.held_out: expected a share between 0 and 1"),
+    ("select.held_out", 0.0, "select.held_out: expected a share between 0 and 1"),
+    ("select.unreadable", 1.5, "select.unreadable: expected a share from 0 to 1"),
+    ("select.train_images", 0, "select.train_images: expected null or a number from 1"),
+    ("select.seed", -1, "select.seed: expected an integer from 0"),
+    ("generate.test_seed", -1, "generate.test_seed: expected an integer from 0"),
+    ("generate.batch_size", 0, "generate.batch_size: expected a number from 1"),
+    ("finetune.seed", -1, "finetune.seed: expected an integer from 0"),
+    ("finetune.epochs", 0, "finetune.epochs: expected a number from 1"),
+    ("finetune.batch_size", 0, "finetune.batch_size: expected a number from 1"),
+    ("finetune.learning_rate", 11, "finetune.learning_rate: expected a number above 0, to 10"),
+    ("baselines.baseline.epochs", -1, "baselines.baseline.epochs: expected a number from 0"),
+    ("baselines.baseline.classes", ["a", "a"], "baselines.baseline.classes: expected two or more"),
+    ("baselines.baseline.classes", ["a"], "baselines.baseline.classes: expected two or more"),
+    (f"{ARM}.mix", 1.0, f"{ARM}.mix: expected a share from 0, below 1"),
+    (f"{ARM}.area", 0, f"{ARM}.area: expected null or a side from 1"),
+    ("attack.batch_size", 0, "attack.batch_size: expected a number from 1"),
+    ("attack.epsilon", 0, "attack.epsilon: expected an integer from 1 to 255"),
+    ("evaluate.draws", 0, "evaluate.draws: expected a number from 1"),
+    ("evaluate.pixels", {"n": [4], "area": 0}, "evaluate.pixels.area: expected null or a side"),
+    ("evaluate.pixels.n", [], "evaluate.pixels.n: expected numbers of pixels from 1"),
+    ("evaluate.whitebox_fgsm.epsilon", [2, 2], "evaluate.whitebox_fgsm.epsilon: expected each"),
+    ("evaluate.whitebox_fgsm.epsilon", [], "evaluate.whitebox_fgsm.epsilon: expected one or more"),
+    ("compare.resamples", 99, "compare.resamples: expected a number from 100"),
     ("select.split", "none", "select.split: expected hash, since there are arms"),
     ("select.group", {"pattern": "("}, "select.group.pattern: expected a regular expression"),
     ("select.group", {"csv": "x"}, "select.group.pattern: expected either a pattern, or a csv"),
@@ -121,6 +147,20 @@ def test_numbers_are_those_that_dvc_reads(tmp_path: Path) -> None:
     text = (ROOT / "params.yaml").read_text()
     (tmp_path / "p.yaml").write_text(text.replace("learning_rate: 0.01", "learning_rate: 1e-3"))
     assert load_params(tmp_path / "p.yaml").finetune.learning_rate == 0.001
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_arms_draw_anew_each_epoch_where_they_are_fresh(fresh: bool) -> None:
+    finetune = parse_params(change("finetune.fresh", fresh)).finetune
+    assert finetune.train_draws == (finetune.epochs if fresh else 1)
+
+
+def test_originals_alone_need_no_arms_and_no_training_split() -> None:
+    whole = content()
+    whole["finetune"]["arms"] = {}
+    whole["models"] = ["baseline"]
+    whole["select"]["split"] = "none"
+    assert parse_params(whole).models == ("baseline",)
 
 
 def keys_of(section: Any, prefix: str = "") -> list[str]:

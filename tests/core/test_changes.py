@@ -184,6 +184,23 @@ def test_positions_are_uniform_at_every_step() -> None:
     assert stats.chisquare(counts[~np.eye(25, dtype=bool)]).pvalue > 1e-4
 
 
+def test_the_last_of_many_positions_in_a_small_box_is_uniform() -> None:
+    changes = draw_changes(np.arange(40_000, dtype=np.uint64), 64, (224, 224), seed=9, area=50)
+    for step in (0, 63):
+        rows, columns = np.divmod(changes.positions[:, step], 224)
+        for at in (rows, columns):
+            counts = np.bincount(at - 87, minlength=50)
+            assert len(counts) == 50
+            assert stats.chisquare(counts).pvalue > 1e-4
+
+
+def test_the_order_of_positions_is_uniform() -> None:
+    changes = draw_changes(np.arange(48_000, dtype=np.uint64), 4, (2, 2), seed=10)
+    _, counts = np.unique(changes.positions @ [64, 16, 4, 1], return_counts=True)
+    assert len(counts) == 24, "every order of four cells"
+    assert stats.chisquare(counts).pvalue > 1e-4
+
+
 @pytest.mark.parametrize(
     ("values", "low", "high"), [("full", 0, 255), ("offset:10", -10, 10), ("stuck", 0, 255)]
 )
@@ -283,6 +300,14 @@ def test_algorithm_1_as_printed() -> None:
         expected.append(changed)
     found = small_distance_samples(images, ids, 4, 5, **options)
     assert np.array_equal(found, np.stack(expected))
+
+
+@pytest.mark.parametrize("values", ["stuck", "offset:40"])
+def test_small_distance_samples_are_drawn_and_applied(values: str) -> None:
+    images, ids = sample(5, 9), np.arange(5, dtype=np.uint64)
+    drawn = draw_changes(ids[:3], 6, (9, 9), seed=12, values=values, area=5)
+    found = small_distance_samples(images, ids, 3, 6, values, 5, seed=12)
+    assert np.array_equal(found, apply_changes(images[:3], drawn))
 
 
 @pytest.mark.parametrize(

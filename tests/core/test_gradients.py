@@ -72,6 +72,13 @@ def test_a_zero_gradient_moves_nothing() -> None:
     assert torch.equal(fgsm(model, images, torch.tensor([0, 1]), 9), images)
 
 
+@pytest.mark.parametrize("edge", [0, 255])
+def test_it_ends_at_black_and_white(edge: int) -> None:
+    model, images = Linear().eval(), torch.full((1, 3, 2, 2), edge, dtype=torch.uint8)
+    found = fgsm(model, images, torch.tensor([0]), 9)
+    assert set(found.flatten().tolist()) == {edge, abs(edge - 9)}
+
+
 def test_it_leaves_the_model_and_the_images_alone() -> None:
     model, images = convolutional(), batch(2, 6)
     before = images.clone()

@@ -46,6 +46,41 @@ def test_independent_draws_count_as_trials_and_equal_ones_do_not() -> None:
     assert effective_trials(correlated.mean(axis=1), 8) == pytest.approx(expected, rel=0.05)
 
 
+@given(
+    counts=st.lists(st.integers(0, 8), min_size=2, max_size=30).filter(lambda c: len(set(c)) > 1)
+)
+def test_effective_trials_are_the_formula(counts: list[int]) -> None:
+    rates = [count / 8 for count in counts]  # eighths, so that sums are exact
+    p = sum(rates) / len(rates)
+    spread = sum((rate - p) ** 2 for rate in rates) / (len(rates) - 1)
+    expected = min(8.0 * len(rates), max(1.0, p * (1 - p) * len(rates) / spread))
+    assert effective_trials(np.array(rates), 8) == pytest.approx(expected)
+    wrong = np.arange(8) < np.array(counts)[:, None]
+    value, low, high = rate_interval(wrong)
+    assert 0 <= low <= value <= high <= 1
+    assert value == pytest.approx(p)
+
+
+def test_a_single_image_counts_once() -> None:
+    assert effective_trials(np.array([0.25]), 4) == 1
+
+
+def test_the_confidence_is_the_one_asked_for() -> None:
+    random = np.random.default_rng(7)
+    one, two = clustered(random, 400, 4, 0.1), clustered(random, 400, 4, 0.1)
+    labels = np.repeat([0, 1], 200)
+    for wide, narrow in (
+        (rate_interval(one, 0.99), rate_interval(one, 0.9)),
+        (balanced_accuracy(one[:, 0], labels, 0.99), balanced_accuracy(one[:, 0], labels, 0.9)),
+    ):
+        # Normal quantiles 2.576 and 1.645.
+        assert (wide.high - wide.low) / (narrow.high - narrow.low) == pytest.approx(1.57, abs=0.05)
+    differences = one.mean(axis=1) - two.mean(axis=1)
+    half = 2.576 * differences.std() / np.sqrt(400)
+    found = paired_difference(one, two, confidence=0.99)
+    assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.1)
+
+
 @pytest.mark.parametrize("rate", [0.0, 1.0])
 def test_where_no_image_differs_an_image_counts_once(rate: float) -> None:
     wrong = np.full((50, 4), bool(rate))
@@ -75,7 +110,23 @@ def test_permutations_agree_with_all_sign_patterns() -> None:
     patterns = itertools.product([-1, 1], repeat=len(differences))
     exact = np.mean([abs((np.array(p) * differences).sum()) >= observed for p in patterns])
     assert sign_flip_p_value(differences, 50_000, seed=0) == pytest.approx(exact, abs=0.01)
+    by_scipy = stats.permutation_test(
+        (differences,), np.sum, permutation_type="samples", n_resamples=np.inf
+    )
+    assert exact == pytest.approx(by_scipy.pvalue)
     assert sign_flip_p_value(np.zeros(5), 100, seed=0) == 1.0
+
+
+def test_a_p_value_is_never_zero() -> None:
+    assert sign_flip_p_value(np.ones(100), 999, seed=0) == 0.001
+    assert sign_flip_p_value(np.array([0.1]), 999, seed=0) == 1.0, "a lone image proves nothing"
+
+
+def test_permutations_in_chunks_are_all_counted() -> None:
+    differences = np.random.default_rng(8).normal(0.0, 1.0, 60_000)
+    z = differences.sum() / np.sqrt((differences**2).sum())
+    expected = 2 * stats.norm.sf(abs(z))
+    assert sign_flip_p_value(differences, 1000, seed=0) == pytest.approx(expected, abs=0.05)
 
 
 def test_the_paired_test_rejects_seldom_where_nothing_differs() -> None:
