@@ -84,6 +84,7 @@ def test_json_holds_finite_numbers_alone(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
     files.write_json(tmp_path / "a.json", {"ü": [1, None]})
     assert files.read_json(tmp_path / "a.json") == {"ü": [1, None]}
+    assert "ü" in (tmp_path / "a.json").read_text(encoding="utf-8")
     (tmp_path / "a.json").write_text("{")
     with pytest.raises(IntegrityError, match="expected JSON"):
         files.read_json(tmp_path / "a.json")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from pixelproof.errors import ParameterError
-from pixelproof.params import load_params, parse_params
+from pixelproof.params import Attack, Select, load_params, parse_params
 from tests.conftest import ROOT
 
 
@@ -161,6 +161,14 @@ def test_originals_alone_need_no_arms_and_no_training_split() -> None:
     whole["models"] = ["baseline"]
     whole["select"]["split"] = "none"
     assert parse_params(whole).models == ("baseline",)
+
+
+def test_what_is_left_out_takes_its_default() -> None:
+    whole = content()
+    del whole["select"], whole["attack"]
+    params = parse_params(whole)
+    assert params.select == Select()
+    assert params.attack == Attack()
 
 
 def keys_of(section: Any, prefix: str = "") -> list[str]:

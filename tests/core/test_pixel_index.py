@@ -40,7 +40,8 @@ def test_the_range_of_values() -> None:
 
 
 @pytest.mark.parametrize(
-    ("n", "area", "values"), [(0, None, "full"), (65, None, "full"), (1, 9, "full"), (1, 3, "x")]
+    ("n", "area", "values"),
+    [(0, None, "full"), (65, None, "full"), (1, 9, "full"), (10, 3, "full"), (1, 3, "x")],
 )
 def test_what_has_no_meaning_is_refused(n: int, area: int | None, values: str) -> None:
     with pytest.raises(ValueError, match="expected"):

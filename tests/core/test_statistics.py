@@ -1,4 +1,5 @@
 import itertools
+import math
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,12 @@ def test_wilson_is_that_of_scipy(trials: int, share: float, confidence: float) -
     successes = round(share * trials)
     expected = stats.binomtest(successes, trials).proportion_ci(confidence, method="wilson")
     assert wilson(successes, trials, confidence) == pytest.approx(tuple(expected), abs=1e-12)
+
+
+@given(trials=st.floats(1, 1e6))
+def test_wilson_holds_the_rate_at_both_ends(trials: float) -> None:
+    assert wilson(0, trials)[0] == 0
+    assert wilson(trials, trials)[1] == 1
 
 
 def test_independent_draws_count_as_trials_and_equal_ones_do_not() -> None:
@@ -76,8 +83,8 @@ def test_the_confidence_is_the_one_asked_for() -> None:
         # Normal quantiles 2.576 and 1.645.
         assert (wide.high - wide.low) / (narrow.high - narrow.low) == pytest.approx(1.57, abs=0.05)
     differences = one.mean(axis=1) - two.mean(axis=1)
-    half = 2.576 * differences.std() / np.sqrt(400)
-    found = paired_difference(one, two, confidence=0.99)
+    half = 1.645 * differences.std() / np.sqrt(400)
+    found = paired_difference(one, two, confidence=0.9)
     assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.1)
 
 
@@ -115,6 +122,14 @@ def test_permutations_agree_with_all_sign_patterns() -> None:
     )
     assert exact == pytest.approx(by_scipy.pvalue)
     assert sign_flip_p_value(np.zeros(5), 100, seed=0) == 1.0
+
+
+@given(thirds=st.lists(st.integers(-3, 3), min_size=1, max_size=12), seed=st.integers(0, 99))
+def test_ties_and_images_that_do_not_differ_change_no_p_value(thirds: list[int], seed: int) -> None:
+    exact = np.array(thirds, float)
+    expected = sign_flip_p_value(exact, 200, seed)
+    assert sign_flip_p_value(exact / 3, 200, seed) == expected, "as rounded sums would"
+    assert sign_flip_p_value(np.append(exact, [0.0, 0.0]), 200, seed) == expected
 
 
 def test_a_p_value_is_never_zero() -> None:
@@ -179,6 +194,11 @@ def test_balanced_accuracy_is_that_of_scikit_learn() -> None:
     found = balanced_accuracy(predicted == labels, labels)
     assert found.value == pytest.approx(balanced_accuracy_score(labels, predicted))
     assert 0 <= found.low < found.value < found.high <= 1
+    halves = [wilson(sum(own), len(own)) for own in np.split(np.arange(200) % 10 > 0, 2)]
+    equal = balanced_accuracy(np.arange(200) % 10 > 0, np.repeat([0, 1], 100))
+    low = math.hypot(*(0.9 - half[0] for half in halves)) / 2
+    high = math.hypot(*(half[1] - 0.9 for half in halves)) / 2
+    assert equal == pytest.approx((0.9, 0.9 - low, 0.9 + high))
     perfect = balanced_accuracy(labels == labels, labels)
     assert perfect.value == perfect.high == 1
     assert perfect.low < 1
