@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pixelproof import files
-from pixelproof.errors import DataError, IntegrityError
+from pixelproof.errors import DataError, IntegrityError, NumericalError
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
@@ -69,6 +69,15 @@ def test_where_nothing_can_be_written(tmp_path: Path) -> None:
         files.write_text(tmp_path / "file" / "a.txt", "x")
 
 
+def test_what_cannot_be_read_is_not_blamed_on_what_is_written(tmp_path: Path) -> None:
+    missing = tmp_path / "input" / "a.txt"
+    with (
+        pytest.raises(DataError, match=r"input/a\.txt: No such file.*, but .*out\.txt needs it"),
+        files.atomic(tmp_path / "output" / "out.txt"),
+    ):
+        missing.read_text()
+
+
 def test_a_new_array_has_its_room_on_the_disk(tmp_path: Path) -> None:
     path = tmp_path / "a.npy"
     array = files.new_array(path, np.uint8, (3, 100_000))
@@ -79,7 +88,9 @@ def test_a_new_array_has_its_room_on_the_disk(tmp_path: Path) -> None:
 
 
 def test_json_holds_finite_numbers_alone(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="not JSON compliant"):
+    with pytest.raises(
+        NumericalError, match="a.json: expected finite numbers: .* not JSON compliant"
+    ):
         files.write_json(tmp_path / "a.json", {"pi": float("nan")})
     assert not list(tmp_path.iterdir())
     files.write_json(tmp_path / "a.json", {"ü": [1, None]})

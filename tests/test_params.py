@@ -86,6 +86,8 @@ BAD = [
     ("evaluate.pixels.n", [], "evaluate.pixels.n: expected numbers of pixels from 1"),
     ("evaluate.whitebox_fgsm.epsilon", [2, 2], "evaluate.whitebox_fgsm.epsilon: expected each"),
     ("evaluate.whitebox_fgsm.epsilon", [], "evaluate.whitebox_fgsm.epsilon: expected one or more"),
+    ("compare.seed", -1, "compare.seed: expected an integer from 0"),
+    ("finetune.learning_rate", 10**400, "finetune.learning_rate: expected a finite number"),
     ("compare.resamples", 99, "compare.resamples: expected a number from 100"),
     ("select.split", "none", "select.split: expected hash, since there are arms"),
     ("select.group", {"pattern": "("}, "select.group.pattern: expected a regular expression"),
@@ -123,6 +125,11 @@ def test_bad_parameters_are_named(key: str, value: object, expected: str) -> Non
             "expected YAML: could not determine a constructor",
         ),
         ("select: {", "expected YAML"),
+        ("select: {seed: 2020-13-41}", "expected YAML: month must be"),
+        ('select: {seed: !!int "x"}', "expected YAML: invalid literal"),
+        ('select: {seed: !!bool "x"}', "expected YAML: 'x'"),
+        ("select: {seed: " + "9" * 5000 + "}", "expected YAML: Exceeds the limit"),
+        ("[" * 3000, "expected YAML: maximum recursion depth"),
         ("", "expected keys and values, got None"),
         ("- a", "expected keys and values, got ['a']"),
         ("models: []", "baselines: missing"),
@@ -141,6 +148,8 @@ def test_bad_files_are_named(tmp_path: Path, text: str, expected: str) -> None:
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match=r"nothing\.yaml: missing"):
         load_params(tmp_path / "nothing.yaml")
+    with pytest.raises(ParameterError, match="cannot be read: Is a directory"):
+        load_params(tmp_path)
 
 
 def test_numbers_are_those_that_dvc_reads(tmp_path: Path) -> None:

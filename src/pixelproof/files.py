@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pixelproof.errors import DataError, IntegrityError
+from pixelproof.errors import DataError, IntegrityError, NumericalError
 
 
 def _sync(path: Path) -> None:
@@ -61,7 +61,11 @@ def atomic(path: Path) -> Iterator[Path]:
         finally:
             _discard(temporary)
     except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
+        reason = error.strerror or str(error)
+        elsewhere = error.filename and not Path(str(error.filename)).is_relative_to(path.parent)
+        if elsewhere:  # what the block read, not what it wrote
+            raise DataError(f"{error.filename}: {reason}, but {path} needs it") from error
+        raise DataError(f"{path}: cannot be written: {reason}") from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -72,7 +76,11 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Write `content` to `path` as indented JSON; NaN and infinity are refused."""
-    write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    try:
+        text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise NumericalError(f"{path}: expected finite numbers: {error}") from None
+    write_text(path, text + "\n")
 
 
 def read_json(path: Path) -> Any:

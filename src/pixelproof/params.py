@@ -232,6 +232,7 @@ class Compare:
 
     def __post_init__(self) -> None:
         require(self.resamples >= 100, "resamples", "a number from 100", self.resamples)
+        require(0 <= self.seed < 2**63, "seed", "an integer from 0", self.seed)
 
 
 @dataclass(frozen=True)
@@ -331,7 +332,9 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
     except DuplicateKeyError as error:
         problem = str(error.problem).split("with value")[0].strip()
         raise ParameterError(f"{path}: {problem} in line {error.problem_mark.line + 1}") from None
-    except (YAMLError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ParameterError(f"{path}: cannot be read: {error.strerror}") from None
+    except (YAMLError, ValueError, KeyError, RecursionError) as error:  # what bad tags raise
         problem = " ".join(str(error).split())
         raise ParameterError(f"{path}: expected YAML: {problem}") from None
     try:

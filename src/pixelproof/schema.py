@@ -40,7 +40,10 @@ def nearest(name: object, known: Iterable[str]) -> str:
 
 def _scalar(kind: type, value: object, key: str) -> object:
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise ParameterError(f"{key}: expected a finite number, got a larger one") from None
     hint = ""
     if kind is int and isinstance(value, float) and "epsilon" in key:
         hint = "; it counts in units of 1/255, so 8/255 is written 8"

@@ -72,7 +72,7 @@ def predict(
         NumericalError: A logit is not finite.
         ValueError: The classifier is in training mode.
     """
-    if classifier.training:
+    if any(module.training for module in classifier.modules()):
         raise ValueError("expected a classifier in eval mode, got one in training mode")
     chosen = np.arange(len(images)) if rows is None else rows
     predicted = np.empty(len(chosen), np.int64)

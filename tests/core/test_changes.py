@@ -268,6 +268,25 @@ def test_applying_equals_a_plain_loop_and_can_be_undone(
     assert np.array_equal(buffer, before)
 
 
+def test_images_in_another_memory_layout_change_all_the_same() -> None:
+    images, ids = sample(2, 9), np.arange(2, dtype=np.uint64)
+    changes = draw_changes(ids, 20, (9, 9), seed=1)
+    expected = apply_changes(images, changes)
+    turned = np.ascontiguousarray(images.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    last = torch.from_numpy(images).to(memory_format=torch.channels_last)
+    as_tensors = changes.to(torch.device("cpu"))
+    assert np.array_equal(apply_changes(turned, changes), expected)
+    assert np.array_equal(apply_changes(last, as_tensors).numpy(), expected)
+    with pytest.raises(ValueError, match="expected contiguous uint8"):
+        apply_in_place(turned, changes)
+    with pytest.raises(ValueError, match="expected contiguous uint8"):
+        apply_in_place(last, as_tensors)
+    with pytest.raises(ValueError, match="expected contiguous uint8"):
+        apply_in_place(torch.zeros(2, 3, 9, 9), as_tensors)
+    with pytest.raises(ValueError, match="expected 2 images, got 1"):
+        apply_changes(images[:1], changes)
+
+
 def test_nothing_but_the_drawn_pixels_changes() -> None:
     images = np.zeros((3, 3, 9, 9), np.uint8)
     ids = np.arange(3, dtype=np.uint64)
@@ -317,6 +336,11 @@ def test_small_distance_samples_are_drawn_and_applied(values: str) -> None:
         ({"n": -3}, "n: expected 1 to 64"),
         ({"n": 65}, "n: expected 1 to 64"),
         ({"n": 10, "area": 3}, "n: expected 1 to 9"),
+        ({"seed": -1}, "expected a seed"),
+        ({"seed": 2**64}, "expected a seed"),
+        ({"draw": -1}, "a draw from 0"),
+        ({"positions": "per-image"}, "expected known positions"),
+        ({"channels": "frist"}, "expected known positions and channels"),
         ({"area": 9}, "area: expected a side from 1 to 8"),
         ({"area": 0}, "area: expected"),
         ({"values": "salt"}, "expected full, stuck or offset:d"),

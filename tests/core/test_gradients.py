@@ -90,6 +90,10 @@ def test_it_leaves_the_model_and_the_images_alone() -> None:
 def test_training_mode_is_refused() -> None:
     with pytest.raises(ValueError, match="eval mode"):
         fgsm(convolutional().train(), batch(1, 6), torch.tensor([0]), 1)
+    model = convolutional()
+    next(module for module in model.modules() if isinstance(module, nn.BatchNorm2d)).train()
+    with pytest.raises(ValueError, match="eval mode"):
+        fgsm(model, batch(1, 6), torch.tensor([0]), 1)
 
 
 @pytest.mark.parametrize("epsilon", [0, 256, 8 / 255, True, float("nan")])

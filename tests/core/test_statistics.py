@@ -68,6 +68,13 @@ def test_effective_trials_are_the_formula(counts: list[int]) -> None:
     assert value == pytest.approx(p)
 
 
+@pytest.mark.parametrize("draws", [3, 4, 5, 7, 10])
+@pytest.mark.parametrize("images", [49, 50, 120])
+def test_equal_images_count_once_whatever_their_rate(images: int, draws: int) -> None:
+    wrong = np.tile(np.arange(draws) == 0, (images, 1))
+    assert effective_trials(wrong.mean(axis=1), draws) == images
+
+
 def test_a_single_image_counts_once() -> None:
     assert effective_trials(np.array([0.25]), 4) == 1
 
@@ -178,6 +185,18 @@ def test_differences_cover_and_draws_widen_where_they_are_shared() -> None:
     both = paired_difference(one, two, by_draw=True)
     assert both.value == by_image.value
     assert both.high - both.low > 2 * (by_image.high - by_image.low)
+
+
+def test_shared_draws_are_not_taken_for_a_difference() -> None:
+    random = np.random.default_rng(9)
+    rejected = 0
+    for seed in range(100):
+        # Some draws are bad for one model, some for the other; neither is the better one.
+        rates = 0.05 * np.exp(random.normal(0.0, 0.5, (2, 1, 8)))
+        one, two = (random.random((300, 8)) < rate for rate in rates)
+        found = paired_difference(one, two, resamples=300, seed=seed, by_draw=True)
+        rejected += found.p_value <= 0.05
+    assert rejected <= 12
 
 
 def test_the_seed_is_all_the_chance_there_is() -> None:

@@ -13,7 +13,7 @@ distinct, so that n counts pixels.
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -183,7 +183,7 @@ def draw_changes(
         images in the batch, and the first m of them are the draw for m pixels.
 
     Raises:
-        ValueError: n or area has no room, or `values` is unknown.
+        ValueError: n or area has no room, or another argument is out of its range.
     """
     side = min(shape)
     if area is not None and not 1 <= area <= side:
@@ -191,6 +191,10 @@ def draw_changes(
     room = shape[0] * shape[1] if area is None else area * area
     if not 1 <= n <= room:
         raise ValueError(f"n: expected 1 to {room} pixels in the area, got {n}")
+    if positions not in get_args(Positions) or channels not in get_args(Channels):
+        raise ValueError(f"expected known positions and channels, got {positions!r}, {channels!r}")
+    if not 0 <= seed < 2**64 or draw < 0:
+        raise ValueError(f"expected a seed below 2**64 and a draw from 0, got {seed} and {draw}")
     ids = np.ascontiguousarray(image_ids, dtype=np.uint64)
     keys = _keys(ids, seed, draw)
     where = keys if positions == "per_image" else _keys(np.array([_SHARED_ID]), seed, draw)
@@ -211,6 +215,16 @@ def _flat_index(images: Any, changes: Changes) -> Any:
     return planes * (height * width) + changes.positions[:, None, :]
 
 
+def _check_images(images: Any, changes: Changes) -> None:
+    is_array = isinstance(images, np.ndarray)
+    # Flattening anything else makes a copy, and the changes would be lost with it.
+    contiguous = images.flags.c_contiguous if is_array else images.is_contiguous()
+    if not contiguous or str(images.dtype).removeprefix("torch.") != "uint8":
+        raise ValueError(f"expected contiguous uint8 images (B, C, H, W), got {images.dtype}")
+    if len(images) != len(changes.positions):
+        raise ValueError(f"expected {len(changes.positions)} images, got {len(images)}")
+
+
 def apply_in_place(images: Images, changes: Changes) -> Changes:
     """Change pixels where the images lie, and return the changes that undo it.
 
@@ -224,7 +238,11 @@ def apply_in_place(images: Images, changes: Changes) -> Changes:
 
     Returns:
         The values that stood there: applying them restores the images.
+
+    Raises:
+        ValueError: The images are not contiguous uint8, or not as many as the changes.
     """
+    _check_images(images, changes)
     flat = images.reshape(-1)
     index = _flat_index(images, changes)
     before = flat[index]
@@ -245,7 +263,12 @@ def apply_changes(images: Images, changes: Changes) -> Images:
     Returns:
         (B, C, H, W) uint8; what no change names is equal to the input, bit for bit.
     """
-    changed = np.array(images) if isinstance(images, np.ndarray) else images.clone()
+    if isinstance(images, np.ndarray):
+        changed = np.array(images, order="C")
+    else:
+        import torch
+
+        changed = images.clone(memory_format=torch.contiguous_format)
     apply_in_place(changed, changes)
     return changed
 

@@ -23,7 +23,7 @@ def input_gradient(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         ValueError: The model is in training mode, where dropout and batch statistics would
             turn half of the signs.
     """
-    if model.training:
+    if any(module.training for module in model.modules()):
         raise ValueError("expected a model in eval mode, got one in training mode")
     leaf = images.detach().requires_grad_(True)
     with torch.enable_grad():

@@ -66,14 +66,17 @@ def effective_trials(rates: Floats, draws: int) -> float:
     """
     images = len(rates)
     p = float(np.mean(rates))
-    variance = float(np.var(rates, ddof=1)) / images if images > 1 else 0.0
-    if variance == 0.0:
+    if np.ptp(rates) == 0:  # a variance of equal rates may be rounded to more than zero
         return float(images)
+    variance = float(np.var(rates, ddof=1)) / images
     return float(np.clip(p * (1 - p) / variance, 1.0, images * draws))
 
 
 def rate_interval(wrong: npt.NDArray[np.bool_], confidence: float = 0.95) -> Interval:
     """The rate of wrong predictions, by Wilson at the effective number of trials.
+
+    Where all images share their positions, a draw moves them together, which this does not know:
+    the interval is then too narrow.
 
     Args:
         wrong: (images, draws).
@@ -131,9 +134,14 @@ def _resampled_means(values: Floats, resamples: int, seed: int, by_draw: bool) -
         sizes = [min(chunk, resamples - start) for start in range(0, resamples, chunk)]
         means = [rates[random.integers(0, images, (size, images))].mean(axis=1) for size in sizes]
         return np.concatenate(means)
-    weights = random.multinomial(images, np.full(images, 1 / images), resamples) / images
-    draw_weights = random.multinomial(draws, np.full(draws, 1 / draws), resamples) / draws
-    return np.asarray(((weights @ values) * draw_weights).sum(axis=1))
+    chunk = max(1, _CHUNK // images)
+    means = []
+    for start in range(0, resamples, chunk):
+        size = min(chunk, resamples - start)
+        weights = random.multinomial(images, np.full(images, 1 / images), size) / images
+        draw_weights = random.multinomial(draws, np.full(draws, 1 / draws), size) / draws
+        means.append(((weights @ values) * draw_weights).sum(axis=1))
+    return np.concatenate(means)
 
 
 def paired_difference(
@@ -152,7 +160,7 @@ def paired_difference(
         other: (images, draws) of the other model.
         resamples: Of the bootstrap (percentiles) and of the permutation test.
         seed: Of both.
-        by_draw: Resample the draws too, because positions are shared between the images.
+        by_draw: Resample and permute the draws too: positions are shared between the images.
         confidence: Between 0 and 1.
 
     Returns:
@@ -169,6 +177,8 @@ def paired_difference(
     low, high = np.quantile(means, [tail, 1 - tail])
     by_image = differences.mean(axis=1)
     p_value = sign_flip_p_value(by_image, resamples, seed)
+    if by_draw:  # a shared draw moves all images together: no surer than the draws are
+        p_value = max(p_value, sign_flip_p_value(differences.mean(axis=0), resamples, seed))
     return Difference(float(by_image.mean()), float(low), float(high), p_value)
 
 
