@@ -92,7 +92,7 @@ def test_one_name_for_stage_module_section_and_command(pipeline: Any) -> None:
         assert callable(importlib.import_module(f"pixelproof.stages.{stage}").run)
         assert hasattr(params, sections.get(stage, stage))
         body = pipeline[stage].get("do", pipeline[stage])
-        assert body["cmd"].startswith(f"pixelproof stage {stage}")
+        assert body["cmd"].startswith(f"exec pixelproof stage {stage}")
         for key in body["params"]:
             first, *rest = key.split(".")
             section = getattr(params, first)

@@ -87,10 +87,14 @@ def test_a_changed_byte_in_the_data_is_noticed(repository: Path) -> None:
     repro(repository)
 
 
-def test_a_stage_dies_with_the_dvc_that_started_it(repository: Path) -> None:
+@pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])
+def test_a_stage_dies_with_the_dvc_that_started_it(repository: Path, shell: str) -> None:
+    if not Path(shell).exists():
+        pytest.skip(f"no {shell} here")
     edit(repository, "epochs: 4", "epochs: 4000")
+    environment = ENVIRONMENT | {"SHELL": shell}  # dvc runs a stage through it
     process = subprocess.Popen(
-        ["dvc", "repro"], cwd=repository, env=ENVIRONMENT, stdout=subprocess.DEVNULL
+        ["dvc", "repro"], cwd=repository, env=environment, stdout=subprocess.DEVNULL
     )
     end = time.monotonic() + 60
     stages: list[int] = []
