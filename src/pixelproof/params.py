@@ -15,6 +15,7 @@ from pixelproof.errors import ParameterError
 from pixelproof.schema import build_section, choose, require
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 
 
 def _check_values(key: str, values: str) -> None:
@@ -236,6 +237,24 @@ class Compare:
 
 
 @dataclass(frozen=True)
+class Compute:
+    """Where and how the work is done, not what it is: no stage runs again for it."""
+
+    device: str = "auto"
+    parallel: int | None = None
+    stage_hours: float = 12.0
+    retries: int = 1
+
+    def __post_init__(self) -> None:
+        expected = "auto, cpu, cuda or cuda:N"
+        require(DEVICE.fullmatch(self.device) is not None, "device", expected, self.device)
+        number = self.parallel
+        require(number is None or number >= 1, "parallel", "null or a number from 1", number)
+        require(self.stage_hours > 0, "stage_hours", "hours above 0", self.stage_hours)
+        require(self.retries >= 0, "retries", "a number from 0", self.retries)
+
+
+@dataclass(frozen=True)
 class Params:
     """The whole of `params.yaml`."""
 
@@ -247,6 +266,7 @@ class Params:
     attack: Attack = field(default_factory=Attack)
     evaluate: Evaluate = field(default_factory=Evaluate)
     compare: Compare = field(default_factory=Compare)
+    compute: Compute = field(default_factory=Compute)
 
     def __post_init__(self) -> None:
         arms = self.finetune.arms
