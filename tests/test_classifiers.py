@@ -141,8 +141,18 @@ class TestHead:
             tiny(classes=("x", "y"), epochs=0)
 
     def test_keep_insists(self) -> None:
-        with pytest.raises(DataError, match=r"expected classes among x, y; got \['bad', 'good'\]"):
+        with pytest.raises(DataError, match=r"the classes are x, y; no match for bad, good"):
             tiny(classes=("x", "y"), head="keep")
+
+    def test_a_class_among_unknown_ones_looks_like_a_slip(self) -> None:
+        with pytest.raises(DataError, match=r"no match for good.*; since bad is known: mend"):
+            tiny(classes=("bad", "goood"), epochs=3)
+        assert tiny(classes=("bad", "goood"), epochs=3, head="new").classes == CLASSES
+
+    def test_numbers_stand_for_classes_only_where_they_are_as_many(self) -> None:
+        baseline = Baseline("python:tests.tiny_network:three_classes", "none", classes=tuple("xyz"))
+        assert open_classifier(baseline, ("0", "1", "2"), "one").classes == tuple("xyz")
+        assert open_classifier(baseline, ("0", "1"), "one").classes == ("0", "1")
 
     def test_a_wrong_number_of_classes(self) -> None:
         baseline = Baseline("python:tests.tiny_network:three_classes", "none")
@@ -246,8 +256,23 @@ class TestModelFolder:
 
 
 def test_targets_name_what_is_missing() -> None:
-    with pytest.raises(DataError, match=r"expected classes among bad, good; got \['ugly'\]"):
+    with pytest.raises(DataError, match=r"the classes are bad, good; no match for ugly"):
         tiny().targets(["good", "ugly"])
+
+
+@pytest.mark.parametrize(
+    ("classes", "folders", "expected"),
+    [
+        (("1", "Good"), ("good", "1"), ("1", "good")),
+        (("a", "b", "c"), ("a",), ("a", "b", "c")),
+        (("a", "0", "c"), ("0", "2"), ("0", "0 (class 1)", "2")),  # by index: 0 is a
+    ],
+)
+def test_outputs_are_called_as_the_data_calls_them(
+    classes: tuple[str, ...], folders: tuple[str, ...], expected: tuple[str, ...]
+) -> None:
+    classifier = Classifier(torch.nn.Identity(), "x", classes, (0, 0, 0), (1, 1, 1), {})
+    assert classifier.names(folders) == expected
 
 
 def test_gradients_reach_the_image() -> None:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelproof.errors import DataError, IntegrityError, ParameterError
+from pixelproof.imagenet import distinct, imagenet_classes
 from pixelproof.schema import nearest
 
 LITE = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
@@ -46,20 +47,6 @@ class Architecture:
     std: Triple = (1.0, 1.0, 1.0)
     classes: Callable[[], tuple[str, ...]] = tuple
     published: Callable[[], State] | None = None
-
-
-def imagenet_classes() -> tuple[str, ...]:
-    """The thousand class names of ImageNet in the order of the published weights."""
-    from torchvision.models import ResNet101_Weights
-
-    return _distinct(ResNet101_Weights.IMAGENET1K_V1.meta["categories"])
-
-
-def _distinct(names: list[str]) -> tuple[str, ...]:
-    """The names, a repeated one (crane the bird, crane the machine) with its index behind it."""
-    return tuple(
-        name if names.count(name) == 1 else f"{name} {index}" for index, name in enumerate(names)
-    )
 
 
 @contextmanager
@@ -161,7 +148,7 @@ def _torchvision(name: str) -> Architecture:
         return {key: value for key, value in state.items() if not key.lower().startswith("aux")}
 
     def classes() -> tuple[str, ...]:
-        return _distinct(weights.meta["categories"])
+        return distinct(weights.meta["categories"])
 
     return Architecture(name, build, tuple(crop.mean), tuple(crop.std), classes, published)
 

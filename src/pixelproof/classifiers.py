@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pixelproof import files
 from pixelproof.architectures import Architecture, State, Triple, find_architecture, read_state
+from pixelproof.class_names import is_known, match_classes
 from pixelproof.errors import DataError, IntegrityError, ParameterError
 from pixelproof.params import Baseline
 
@@ -76,17 +77,28 @@ class Classifier(nn.Module):
         return logits
 
     def targets(self, classes: Sequence[str]) -> Tensor:
-        """The classifier's index of each of these classes, by name.
+        """The classifier's index of each of the data's classes.
 
         Raises:
-            DataError: A class is unknown to the classifier.
+            DataError: One has no match by name, WordNet id or index (see `match_classes`).
         """
-        index = {name: at for at, name in enumerate(self.classes)}
-        missing = [name for name in classes if name not in index]
-        if missing:
-            shown = ", ".join(self.classes[:10]) + (" …" if len(self.classes) > 10 else "")
-            raise DataError(f"{self.architecture}: expected classes among {shown}; got {missing}")
-        return torch.tensor([index[name] for name in classes], dtype=torch.int64)
+        try:
+            return torch.tensor(match_classes(classes, self.classes), dtype=torch.int64)
+        except DataError as error:
+            raise DataError(f"{self.architecture}: {error}") from None
+
+    def names(self, classes: Sequence[str]) -> tuple[str, ...]:
+        """What to call each output: the data's name of the class where it has one.
+
+        Raises:
+            DataError: As `targets`.
+        """
+        named = {int(at): name for at, name in zip(self.targets(classes), classes, strict=True)}
+        # What the data has no images of must not be taken for what it has.
+        return tuple(
+            named.get(at, f"{name} (class {at})" if name in classes else name)
+            for at, name in enumerate(self.classes)
+        )
 
     def set_trainable(self, part: Literal["whole", "head"]) -> list[nn.Parameter]:
         """Free the whole network or its final layer alone for training, freeze the rest.
@@ -206,6 +218,25 @@ def _build(
         return network, own, {"weights": path.name, "sha256": files.sha256(path)}
 
 
+def _knows(classifier: Classifier, classes: Sequence[str], name: str) -> bool:
+    """Whether a head need not be replaced; two folders 0 and 1 are not two of a thousand.
+
+    Raises:
+        DataError: It knows some of the classes, which looks like a slip in the others.
+    """
+    try:
+        match_classes(classes, classifier.classes, len(classes) == len(classifier.classes))
+    except DataError as error:
+        known = [one for one in classes if is_known(one, classifier.classes)]
+        if known:
+            raise DataError(
+                f"baselines.{name}: {error}; since {known[0]} is known: mend the folders' names, "
+                "or say `head: new`"
+            ) from None
+        return False
+    return True
+
+
 def open_classifier(baseline: Baseline, classes: Sequence[str], name: str) -> Classifier:
     """Make the classifier that a baseline of `params.yaml` names.
 
@@ -216,7 +247,7 @@ def open_classifier(baseline: Baseline, classes: Sequence[str], name: str) -> Cl
 
     Returns:
         A classifier with the weights asked for. Its head is kept where it knows every class of
-        the data by name (or is told to), else it is replaced by a new one for these classes.
+        the data (see `match_classes`), else it is replaced by a new one for these classes.
 
     Raises:
         ParameterError: The name is unknown, or the head does not go with the other keys.
@@ -233,10 +264,9 @@ def open_classifier(baseline: Baseline, classes: Sequence[str], name: str) -> Cl
         network, own, source = _build(baseline, found, classes, name)
         mean, std = baseline.mean or found.mean, baseline.std or found.std
         classifier = Classifier(network, found.name, own, mean, std, source)
-    known = set(classes) <= set(classifier.classes)
     if baseline.head == "keep":
         classifier.targets(classes)
-    elif baseline.head == "new" or not known:
+    elif baseline.head == "new" or not _knows(classifier, classes, name):
         if baseline.epochs == 0:
             raise ParameterError(
                 f"baselines.{name}.epochs: expected 1 or more, since the head is new and untrained "
