@@ -67,6 +67,7 @@ def ledgers() -> dict[str, pd.DataFrame]:
 
 def test_the_common_set_is_what_all_models_get_right(ledgers: dict[str, pd.DataFrame]) -> None:
     common = common_images(ledgers)
+    assert common_images(ledgers, 1) == common[:1]
     assert common == [f"{at:016x}" for at in range(4, 60)]
 
 

@@ -10,6 +10,7 @@ from pixelproof import training
 from pixelproof.change_sets import ChangeSet, load_change_set
 from pixelproof.classifiers import Classifier
 from pixelproof.core.changes import apply_changes
+from pixelproof.devices import DeviceImages
 from pixelproof.errors import IntegrityError, NumericalError
 from pixelproof.images import ImageSet, load_images
 from pixelproof.params import load_params
@@ -106,13 +107,17 @@ def test_a_damaged_checkpoint_is_refused(images: ImageSet) -> None:
         checkpoint.load()
 
 
+def resident(images: ImageSet) -> DeviceImages:
+    return DeviceImages(images.pixels, torch.device("cpu"))
+
+
 @pytest.mark.parametrize("fresh", [True, False])
 def test_each_epoch_applies_its_draw(images: ImageSet, changes: ChangeSet, fresh: bool) -> None:
     draws = 2 if fresh else 1
     recipe = Recipe(epochs=2, learning_rate=0.1, batch_size=5, seed=1, n=8, fresh=fresh)
     for epoch in range(2):
         rows_seen = []
-        for rows, batch in training._epoch_images(images, changes, recipe, epoch):
+        for rows, batch in training._epoch_images(resident(images), changes, recipe, epoch):
             drawn = changes.take(rows, epoch % draws, 8)
             expected = apply_changes(np.array(images.pixels[rows]), drawn)
             assert np.array_equal(batch.numpy(), expected)
@@ -123,18 +128,22 @@ def test_each_epoch_applies_its_draw(images: ImageSet, changes: ChangeSet, fresh
 def test_mix_leaves_a_share_of_the_images_unchanged(images: ImageSet, changes: ChangeSet) -> None:
     recipe = Recipe(epochs=1, learning_rate=0.1, batch_size=5, seed=1, n=8, mix=0.5)
     unchanged = 0
-    for rows, batch in training._epoch_images(images, changes, recipe, 0):
+    for rows, batch in training._epoch_images(resident(images), changes, recipe, 0):
         same = (batch.numpy() == images.pixels[rows]).all(axis=(1, 2, 3))
         unchanged += int(same.sum())
     assert 0.25 < unchanged / len(images.ids) < 0.75
 
 
 def test_all_arms_share_their_order(images: ImageSet, changes: ChangeSet) -> None:
-    with_changes = [rows for rows, _ in training._epoch_images(images, changes, RECIPE, 0)]
-    without = [rows for rows, _ in training._epoch_images(images, None, RECIPE, 0)]
+    with_changes = [
+        rows for rows, _ in training._epoch_images(resident(images), changes, RECIPE, 0)
+    ]
+    without = [rows for rows, _ in training._epoch_images(resident(images), None, RECIPE, 0)]
     assert all(np.array_equal(a, b) for a, b in zip(with_changes, without, strict=True))
     assert {len(rows) for rows in without} <= {6, 7}
-    later = np.concatenate([rows for rows, _ in training._epoch_images(images, None, RECIPE, 1)])
+    later = np.concatenate(
+        [rows for rows, _ in training._epoch_images(resident(images), None, RECIPE, 1)]
+    )
     assert not np.array_equal(later, np.concatenate(without))
 
 

@@ -56,6 +56,7 @@ def _stage(arguments: argparse.Namespace) -> None:
 
     _die_with_parent()
     _keep_memory()
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # repeatable sums on a GPU
     params = load_params()
     known: dict[str, Mapping[str, object]] = {
         "baselines": params.baselines,

@@ -49,8 +49,12 @@ def without(ledger: pd.DataFrame, seen: Collection[str]) -> pd.DataFrame:
     return ledger[~ledger["image"].isin(list(seen))]
 
 
-def common_images(ledgers: Ledgers) -> list[str]:
+def common_images(ledgers: Ledgers, limit: int | None = None) -> list[str]:
     """The images that every model classifies right unchanged (Section 6, the paper's rule).
+
+    Args:
+        ledgers: By model.
+        limit: At most so many; those with the smallest ids, a hash of their content.
 
     Raises:
         DataError: There is none.
@@ -63,7 +67,7 @@ def common_images(ledgers: Ledgers) -> list[str]:
     if not common:
         names = ", ".join(ledgers)
         raise DataError(f"no held-out image is classified right by all of {names}; compare fewer")
-    return common
+    return common[:limit]
 
 
 def _result(model: str, setting: Mapping[str, Any], wrong: npt.NDArray[np.bool_]) -> dict[str, Any]:
@@ -122,7 +126,7 @@ def results(ledgers: Ledgers, common: list[str], side: int) -> pd.DataFrame:
     return table.astype(dict.fromkeys(["epsilon", "steps", "n", "area"], "Int64"))
 
 
-def _clean(ledger: pd.DataFrame) -> dict[str, Any]:
+def clean_figures(ledger: pd.DataFrame) -> dict[str, Any]:
     """Clean accuracy, balanced accuracy and recall by class, on every held-out image."""
     clean = ledger[ledger["experiment"] == "clean"]
     labels, classes = pd.factorize(clean["label"], sort=True)
@@ -188,7 +192,7 @@ def summary(ledgers: Ledgers, common: list[str], params: Params) -> dict[str, An
         rate = rate_interval(wrong[model])
         pi = [pixel_index(bound, reference.n, side, values, grid.area) for bound in rate]
         models[model] = {
-            **_clean(ledger),
+            **clean_figures(ledger),
             "error_rate": rate._asdict(),
             "pi": Interval(*pi)._asdict(),
             "flips": _flips(at_reference[model], common),

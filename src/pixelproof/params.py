@@ -89,7 +89,7 @@ class Baseline:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        require(self.epochs >= 0, "epochs", "a number from 0", self.epochs)
+        require(0 <= self.epochs <= 10_000, "epochs", "a number from 0 to 10,000", self.epochs)
         _check_training(self.learning_rate, self.batch_size, self.seed)
         if self.std is not None:
             require(min(self.std) > 0, "std", "three numbers above 0", self.std)
@@ -145,7 +145,7 @@ class Finetune:
     fresh: bool = True
 
     def __post_init__(self) -> None:
-        require(self.epochs >= 1, "epochs", "a number from 1", self.epochs)
+        require(1 <= self.epochs <= 10_000, "epochs", "a number from 1 to 10,000", self.epochs)
         _check_training(self.learning_rate, self.batch_size, self.seed)
 
     @property
@@ -228,11 +228,15 @@ class Compare:
 
     reference: Reference = Reference()
     control: str | None = "clean"
+    images: int | None = None
     resamples: int = 10_000
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require(self.resamples >= 100, "resamples", "a number from 100", self.resamples)
+        number = self.images
+        require(number is None or number >= 1, "images", "null or a number from 1", number)
+        expected = "a number from 100 to a million"
+        require(100 <= self.resamples <= 1_000_000, "resamples", expected, self.resamples)
         require(0 <= self.seed < 2**63, "seed", "an integer from 0", self.seed)
 
 

@@ -73,7 +73,7 @@ def _convert(kind: Any, value: object, key: str) -> Any:
         return _convert(next(one for one in get_args(kind) if one is not type(None)), value, key)
     if origin is Literal:
         choices = get_args(kind)
-        if value not in choices or isinstance(value, bool):
+        if value not in choices:
             near = nearest(value, choices)
             raise ParameterError(f"{key}: expected one of {list(choices)}, got {value!r}{near}")
         return value

@@ -12,6 +12,7 @@ from pixelproof.change_sets import ChangeSet
 from pixelproof.classifiers import Classifier
 from pixelproof.core.changes import apply_in_place
 from pixelproof.core.gradients import fgsm
+from pixelproof.devices import DeviceImages
 from pixelproof.errors import NumericalError
 
 UInt8 = npt.NDArray[np.uint8]
@@ -38,12 +39,12 @@ def _judge(logits: Tensor, targets: Tensor) -> Predictions:
         raise NumericalError("the classifier returns logits that are not finite; check its weights")
     truth = logits.gather(1, targets[:, None]).squeeze(1)
     others = logits.scatter(1, targets[:, None], float("-inf")).amax(dim=1)
-    return Predictions(logits.argmax(dim=1).numpy(), (truth - others).numpy())
+    return Predictions(logits.argmax(dim=1).cpu().numpy(), (truth - others).cpu().numpy())
 
 
 def predict(
     classifier: Classifier,
-    images: UInt8,
+    images: DeviceImages,
     targets: Int64,
     batch_size: int,
     update: Update,
@@ -56,7 +57,7 @@ def predict(
 
     Args:
         classifier: In eval mode.
-        images: (M, 3, H, W) uint8, of which a batch at a time is read.
+        images: M images, on the classifier's device.
         targets: (M,) the classifier's index of each image's true class.
         batch_size: The largest batch.
         update: Is told the images done.
@@ -79,12 +80,12 @@ def predict(
     margin = np.empty(len(chosen), np.float32)
     for start in range(0, len(chosen), batch_size):
         part = chosen[start : start + batch_size]
-        batch = np.array(images[part])
+        batch = images.take(part)
         if changes is not None:
-            apply_in_place(batch, changes.take(part, draw, n))
+            apply_in_place(batch, changes.take(part, draw, n).to(images.device))
         with torch.inference_mode():
-            logits = classifier(torch.from_numpy(batch))
-        judged = _judge(logits, torch.from_numpy(targets[part]))
+            logits = classifier(batch)
+        judged = _judge(logits, torch.from_numpy(targets[part]).to(images.device))
         predicted[start : start + len(part)] = judged.predicted
         margin[start : start + len(part)] = judged.margin
         update(len(part))
@@ -93,7 +94,7 @@ def predict(
 
 def fgsm_batches(
     classifier: Classifier,
-    images: UInt8,
+    images: DeviceImages,
     targets: Int64,
     epsilon: int,
     batch_size: int,
@@ -105,7 +106,7 @@ def fgsm_batches(
     Args:
         classifier: In eval mode; its parameters are frozen, so that the gradient goes to the
             image alone.
-        images: (M, 3, H, W) uint8.
+        images: M images, on the classifier's device.
         targets: (M,) the classifier's index of each image's true class.
         epsilon: In units of 1/255.
         batch_size: The largest batch.
@@ -118,8 +119,9 @@ def fgsm_batches(
     classifier.requires_grad_(False)
     for start in range(0, len(rows), batch_size):
         part = rows[start : start + batch_size]
-        batch, truth = torch.from_numpy(np.array(images[part])), targets[part]
-        examples = fgsm(classifier, batch, torch.from_numpy(truth), epsilon).numpy()
-        judged = predict(classifier, examples, truth, batch_size, lambda amount: None)
-        yield part, examples, judged
+        truth = torch.from_numpy(targets[part]).to(images.device)
+        examples = fgsm(classifier, images.take(part), truth, epsilon)
+        with torch.inference_mode():
+            judged = _judge(classifier(examples), truth)
+        yield part, examples.cpu().numpy(), judged
         update(len(part))

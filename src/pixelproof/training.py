@@ -21,11 +21,13 @@ from pixelproof import files
 from pixelproof.change_sets import ChangeSet
 from pixelproof.classifiers import Classifier, save_classifier
 from pixelproof.core.changes import apply_in_place
+from pixelproof.devices import DeviceImages, describe_device
 from pixelproof.errors import IntegrityError, NumericalError
 from pixelproof.images import ImageSet
 from pixelproof.layout import PLOTS
 from pixelproof.progress import progress
 
+CPU = torch.device("cpu")
 MOMENTUM = 0.9
 BATCH_NORM_MOMENTUM = 0.1
 WEIGHT_DECAY = 1e-4
@@ -100,32 +102,35 @@ class Checkpoint:
             files.verify(self.path / "state.pt", (self.path / "sha256").read_text())
         except FileNotFoundError:
             raise IntegrityError(f"{self.path}: incomplete; delete this folder") from None
-        state: dict[str, Any] = torch.load(self.path / "state.pt", weights_only=True)
+        state: dict[str, Any] = torch.load(
+            self.path / "state.pt", map_location="cpu", weights_only=True
+        )
         return state
 
 
-def _batches(images: ImageSet, recipe: Recipe, epoch: int) -> list[npt.NDArray[np.int64]]:
+def _batches(count: int, recipe: Recipe, epoch: int) -> list[npt.NDArray[np.int64]]:
     """Rows of the epoch's batches: the same order in every arm, and no batch of one image."""
     random = np.random.Generator(np.random.Philox(key=[recipe.seed, epoch]))
-    order = random.permutation(len(images.ids))
+    order = random.permutation(count)
     return np.array_split(order, -(-len(order) // recipe.batch_size))
 
 
 def _epoch_images(
-    images: ImageSet, changes: ChangeSet | None, recipe: Recipe, epoch: int
+    images: DeviceImages, changes: ChangeSet | None, recipe: Recipe, epoch: int
 ) -> Iterator[tuple[npt.NDArray[np.int64], Tensor]]:
     """The epoch's batches of rows and of changed images, (B, 3, H, W) uint8."""
     random = np.random.Generator(np.random.Philox(key=[recipe.seed, epoch]).jumped())
-    changed = random.random(len(images.ids)) >= recipe.mix
-    for rows in _batches(images, recipe, epoch):
-        batch = np.array(images.pixels[rows])
+    changed = random.random(len(images)) >= recipe.mix
+    for rows in _batches(len(images), recipe, epoch):
+        batch = images.take(rows)
         chosen = np.flatnonzero(changed[rows])
         if changes is not None and len(chosen):
-            part = batch[chosen]
+            places = torch.from_numpy(chosen).to(images.device)
+            part = batch[places]
             draw = epoch if recipe.fresh else 0
-            apply_in_place(part, changes.take(rows[chosen], draw, recipe.n))
-            batch[chosen] = part
-        yield rows, torch.from_numpy(batch)
+            apply_in_place(part, changes.take(rows[chosen], draw, recipe.n).to(images.device))
+            batch[places] = part
+        yield rows, batch
 
 
 def _train_epoch(
@@ -137,12 +142,17 @@ def _train_epoch(
     label: str,
     update: Any,
 ) -> tuple[float, float]:
-    """One pass over the images; returns the mean loss and the accuracy on the way."""
+    """One pass over the images; returns the mean loss and the accuracy on the way.
+
+    On a GPU the forward pass runs in bfloat16 where torch holds that to be safe; weights,
+    gradients and the optimiser stay in float32. On a CPU bfloat16 is slower.
+    """
     loss_sum = correct = count = 0.0
     for at, (rows, batch) in enumerate(batches):
-        labels = targets[torch.from_numpy(rows)]
-        logits = classifier(batch)
-        loss = F.cross_entropy(logits, labels)
+        labels = targets[torch.from_numpy(rows).to(targets.device)]
+        with torch.autocast("cuda", torch.bfloat16, enabled=targets.is_cuda):
+            logits = classifier(batch)
+            loss = F.cross_entropy(logits, labels)
         if not torch.isfinite(loss):
             raise NumericalError(
                 f"{label}, batch {at}: the loss is {loss.item()}; expected a finite one; "
@@ -160,9 +170,7 @@ def _train_epoch(
 
 
 def _prepare(classifier: Classifier, recipe: Recipe, steps: int) -> tuple[Optimizer, Schedule]:
-    """Make the run repeatable, choose what is trained, and start the one-cycle schedule."""
-    torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    """Choose what is trained, and start the optimiser and the one-cycle schedule."""
     for module in classifier.network.modules():
         if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
             # Some networks follow with 0.01, too slow for so few steps: the statistics that they
@@ -185,29 +193,34 @@ def fine_tune(
     recipe: Recipe,
     label: str,
     checkpoint: Checkpoint | None = None,
+    device: torch.device = CPU,
 ) -> list[dict[str, float]]:
     """Fine-tune a classifier in place by SGD with momentum and a one-cycle rate.
 
-    Repeatable on one machine and thread count; an interrupted run that is called again goes on
-    after its last whole epoch and ends in the same weights.
+    Repeatable on one machine, device and thread count; an interrupted run that is called again
+    goes on after its last whole epoch and ends in the same weights.
 
     Args:
-        classifier: The start; on return in eval mode with the last epoch's weights.
+        classifier: The start; on return in eval mode with the last epoch's weights, on the CPU.
         images: The training images.
         changes: The stored draws for them, or None to train on them unchanged.
         recipe: How to train.
         label: What to call this in progress and errors.
         checkpoint: Where to keep the state of an unfinished run.
+        device: Where to train (see `find_device`).
 
     Returns:
         The learning curve: for each epoch its number, mean loss, accuracy and learning rate.
 
     Raises:
         NumericalError: A loss is not finite; no step is taken with it.
+        ParameterError: The memory of the device is full; names the batch size to try.
         IntegrityError: The checkpoint is damaged.
     """
-    targets = classifier.targets(images.classes)[torch.from_numpy(images.labels)]
-    optimizer, schedule = _prepare(classifier, recipe, len(_batches(images, recipe, 0)))
+    classifier.to(device)
+    targets = classifier.targets(images.classes)[torch.from_numpy(images.labels)].to(device)
+    pixels = DeviceImages(images.pixels, device)
+    optimizer, schedule = _prepare(classifier, recipe, len(_batches(len(pixels), recipe, 0)))
     parts: dict[str, Any] = {
         "network": classifier.network,
         "optimizer": optimizer,
@@ -226,7 +239,7 @@ def fine_tune(
             torch.manual_seed(recipe.seed * 1_000_003 + epoch)
             classifier.train(recipe.train == "whole")
             rate = float(schedule.get_last_lr()[0])
-            batches = _epoch_images(images, changes, recipe, epoch)
+            batches = _epoch_images(pixels, changes, recipe, epoch)
             where = f"{label}, epoch {epoch + 1}"
             loss, accuracy = _train_epoch(
                 classifier, optimizer, schedule, batches, targets, where, update
@@ -236,7 +249,10 @@ def fine_tune(
             if checkpoint and epoch + 1 < recipe.epochs:
                 state = {name: part.state_dict() for name, part in parts.items()}
                 checkpoint.save({**state, "curve": curve})
-    classifier.eval()
+    classifier.eval().to(CPU)
+    precision = "bfloat16 autocast" if device.type == "cuda" else "float32"
+    trained = {"device": describe_device(device), "precision": precision}
+    classifier.source = {**classifier.source, "trained": trained}
     return curve
 
 

@@ -228,8 +228,7 @@ def _check_images(images: Any, changes: Changes) -> None:
 def apply_in_place(images: Images, changes: Changes) -> Changes:
     """Change pixels where the images lie, and return the changes that undo it.
 
-    The buffer keeps its memory, which costs half as much as a copy; use `apply_changes` unless
-    that matters.
+    The buffer keeps its memory, which saves a copy; use `apply_changes` unless that matters.
 
     Args:
         images: (B, C, H, W) uint8, contiguous; an array, or a tensor on any device with

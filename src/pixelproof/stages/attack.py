@@ -7,7 +7,8 @@ import numpy as np
 from pixelproof import files
 from pixelproof.adversarial import write_adversarial_set
 from pixelproof.classifiers import Classifier, load_classifier
-from pixelproof.images import ImageSet, load_images
+from pixelproof.devices import DeviceImages, find_device, room_for
+from pixelproof.images import load_images
 from pixelproof.layout import ADVERSARIAL, IMAGES, MODELS
 from pixelproof.params import Attack, Params
 from pixelproof.progress import progress
@@ -17,7 +18,7 @@ from pixelproof.sweep import Int64, Update, fgsm_batches, predict
 def _write_fooling(
     folder: Path,
     classifier: Classifier,
-    images: ImageSet,
+    images: DeviceImages,
     targets: Int64,
     right: Int64,
     attack: Attack,
@@ -27,13 +28,13 @@ def _write_fooling(
 
     How many will fool is known at the end alone, so the attempts go to a file of their own.
     """
-    shape = images.pixels.shape[1:]
+    shape = images.shape[1:]
     scratch = folder / "attempts.npy"
     attempts = files.new_array(scratch, np.uint8, (len(right), *shape))
     fooled = [np.empty(0, np.int64)]
     count = 0
     for rows, examples, judged in fgsm_batches(
-        classifier, images.pixels, targets, attack.epsilon, attack.batch_size, update, right
+        classifier, images, targets, attack.epsilon, attack.batch_size, update, right
     ):
         wrong = judged.predicted != targets[rows]
         fooled.append(rows[wrong])
@@ -51,17 +52,20 @@ def run(params: Params, name: str) -> None:
     """Write `artifacts/adversarial/NAME/`: the examples that fool it, and how many do."""
     attack = params.attack
     images = load_images(IMAGES, "held_out")
-    classifier = load_classifier(MODELS / name)
+    device = find_device(params.compute.device)
+    classifier = load_classifier(MODELS / name).to(device)
     targets = classifier.targets(images.classes).numpy()[images.labels]
+    pixels = DeviceImages(images.pixels, device)
     with (
+        room_for("attack.batch_size", attack.batch_size),
         progress(2 * len(targets), f"attack {name}") as update,
         files.atomic(ADVERSARIAL / name) as folder,
     ):
         folder.mkdir()
-        clean = predict(classifier, images.pixels, targets, attack.batch_size, update)
+        clean = predict(classifier, pixels, targets, attack.batch_size, update)
         right = np.flatnonzero(clean.predicted == targets)
         update(len(targets) - len(right))
-        kept = _write_fooling(folder, classifier, images, targets, right, attack, update)
+        kept = _write_fooling(folder, classifier, pixels, targets, right, attack, update)
         manifest = {
             "attack": "fgsm",
             "model": name,

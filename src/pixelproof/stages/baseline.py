@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from pixelproof.classifiers import open_classifier, seen_images
+from pixelproof.devices import find_device, room_for
 from pixelproof.images import load_images
 from pixelproof.layout import CHECKPOINTS, IMAGES, MODELS
 from pixelproof.params import Params
@@ -21,7 +22,10 @@ def run(params: Params, name: str) -> None:
     checkpoint = Checkpoint(CHECKPOINTS / name, recipe, classifier, images, None)
     curve = []
     if baseline.epochs:
-        curve = fine_tune(classifier, images, None, recipe, f"baseline {name}", checkpoint)
+        device = find_device(params.compute.device)
+        with room_for(f"baselines.{name}.batch_size", baseline.batch_size):
+            label = f"baseline {name}"
+            curve = fine_tune(classifier, images, None, recipe, label, checkpoint, device)
         seen.update(images.ids.tolist())
     store_model(MODELS / name, classifier, seen, curve)
     checkpoint.remove()

@@ -15,7 +15,7 @@ def run(params: Params) -> None:
     seen = {hex_id(one) for model in params.models for one in seen_images(MODELS / model)}
     whole = {model: read_ledger(LEDGER / f"{model}.parquet") for model in params.models}
     ledgers = {model: without(ledger, seen) for model, ledger in whole.items()}
-    common = common_images(ledgers)
+    common = common_images(ledgers, params.compare.images)
     table = results(ledgers, common, params.select.size)
     held_out = {model: set(ledger["image"]) for model, ledger in whole.items()}
     counted = set.union(*held_out.values())

@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from pixelproof.adversarial import load_adversarial_set
 from pixelproof.change_sets import draws_name, load_change_set
 from pixelproof.classifiers import Classifier, load_classifier
+from pixelproof.devices import DeviceImages, find_device, room_for
 from pixelproof.images import ImageSet, hex_id, load_images
 from pixelproof.layout import ADVERSARIAL, CHANGES, IMAGES, LEDGER, MODELS
 from pixelproof.ledger import LedgerWriter
@@ -23,11 +25,13 @@ class Evaluation:
     params: Params
     classifier: Classifier
     images: ImageSet
+    device: torch.device
     ledger: LedgerWriter
     update: Update
 
     def __post_init__(self) -> None:
-        """Name the images and find the classifier's index of each true class."""
+        """Bring the images to the classifier, name them and find the index of each true class."""
+        self.pixels = DeviceImages(self.images.pixels, self.device)
         self.targets: Int64 = self.classifier.targets(self.images.classes).numpy()[
             self.images.labels
         ]
@@ -49,7 +53,7 @@ class Evaluation:
     def clean(self) -> Int64:
         """Predict the unchanged images; returns the rows of those that are right."""
         size = self.params.evaluate.batch_size
-        judged = predict(self.classifier, self.images.pixels, self.targets, size, self.update)
+        judged = predict(self.classifier, self.pixels, self.targets, size, self.update)
         self.add("clean", np.arange(len(self.targets)), judged, n=0, draw=0)
         return np.flatnonzero(judged.predicted == self.targets)
 
@@ -66,7 +70,7 @@ class Evaluation:
                 for n in grid.n:
                     judged = predict(
                         self.classifier,
-                        self.images.pixels,
+                        self.pixels,
                         self.targets,
                         evaluate.batch_size,
                         self.update,
@@ -84,9 +88,8 @@ class Evaluation:
         row_of = {int(one): row for row, one in enumerate(self.images.ids)}
         rows = np.array([row_of[int(one)] for one in adversarial.ids], dtype=np.int64)
         size = self.params.evaluate.batch_size
-        judged = predict(
-            self.classifier, adversarial.examples, self.targets[rows], size, lambda amount: None
-        )
+        examples = DeviceImages(adversarial.examples, self.device)
+        judged = predict(self.classifier, examples, self.targets[rows], size, lambda amount: None)
         self.add("transfer_fgsm", rows, judged, epsilon=adversarial.epsilon, steps=1, draw=0)
 
     def whitebox_fgsm(self, right: Int64) -> None:
@@ -95,7 +98,7 @@ class Evaluation:
         for epsilon in evaluate.whitebox_fgsm.epsilon if evaluate.whitebox_fgsm else ():
             batches = fgsm_batches(
                 self.classifier,
-                self.images.pixels,
+                self.pixels,
                 self.targets,
                 epsilon,
                 evaluate.batch_size,
@@ -116,11 +119,15 @@ def _settings(params: Params) -> int:
 def run(params: Params, model: str) -> None:
     """Write `artifacts/ledger/MODEL.parquet`."""
     images = load_images(IMAGES, "held_out")
-    classifier = load_classifier(MODELS / model)
-    ledger = LedgerWriter(classifier.classes)
+    device = find_device(params.compute.device)
+    classifier = load_classifier(MODELS / model).to(device)
+    ledger = LedgerWriter(classifier.names(images.classes))
     count, settings = len(images.ids), _settings(params)
-    with progress(count * (1 + settings), f"evaluate {model}") as update:
-        evaluation = Evaluation(params, classifier, images, ledger, update)
+    with (
+        room_for("evaluate.batch_size", params.evaluate.batch_size),
+        progress(count * (1 + settings), f"evaluate {model}") as update,
+    ):
+        evaluation = Evaluation(params, classifier, images, device, ledger, update)
         right = evaluation.clean()
         update((count - len(right)) * settings)
         evaluation.changed(right)

@@ -2,6 +2,7 @@
 
 from pixelproof.change_sets import load_change_set
 from pixelproof.classifiers import load_classifier, seen_images
+from pixelproof.devices import find_device, room_for
 from pixelproof.images import load_images
 from pixelproof.layout import CHANGES, CHECKPOINTS, IMAGES, MODELS
 from pixelproof.params import Params
@@ -27,7 +28,10 @@ def run(params: Params, name: str) -> None:
         train=arm.train,
     )
     checkpoint = Checkpoint(CHECKPOINTS / name, recipe, classifier, images, changes)
-    curve = fine_tune(classifier, images, changes, recipe, f"finetune {name}", checkpoint)
+    device = find_device(params.compute.device)
+    with room_for("finetune.batch_size", finetune.batch_size):
+        label = f"finetune {name}"
+        curve = fine_tune(classifier, images, changes, recipe, label, checkpoint, device)
     seen = {*seen_images(origin), *images.ids.tolist()}
     store_model(MODELS / name, classifier, seen, curve)
     checkpoint.remove()
