@@ -16,6 +16,7 @@ from tests.conftest import ROOT, draw_image, write_data
 ENVIRONMENT = os.environ | {
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     "DVC_NO_ANALYTICS": "1",
+    "PIXELPROOF_TRACKING": "off",
 }
 
 

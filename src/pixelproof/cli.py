@@ -5,6 +5,7 @@ import importlib
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -53,6 +54,7 @@ def _keep_memory() -> None:
 def _stage(arguments: argparse.Namespace) -> None:
     from pixelproof.params import load_params
     from pixelproof.schema import choose
+    from pixelproof.sender import ready, tell
 
     _die_with_parent()
     _keep_memory()
@@ -68,12 +70,40 @@ def _stage(arguments: argparse.Namespace) -> None:
     if (key is None) != (item is None):
         expected = f"one of {list(known[key])}" if key else "nothing"
         raise ParameterError(f"stage {name}: expected {expected} after it, got {item!r}")
+    ready()
+    started = time.time()
     module = importlib.import_module(f"pixelproof.stages.{name}")
     if key is None:
         module.run(params)
     else:
         choose(key, item, known[key])
         module.run(params, item)
+    tell(params, name, item, started)
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    from pixelproof.params import load_params
+    from pixelproof.workflow import run_pipeline
+
+    run_pipeline(load_params())
+
+
+def _ui(arguments: argparse.Namespace) -> None:
+    from pixelproof.workflow import open_page
+
+    open_page(arguments.port)
+
+
+def _track(arguments: argparse.Namespace) -> None:
+    from pixelproof.workflow import send_waiting
+
+    print(send_waiting())
+
+
+def _clean(arguments: argparse.Namespace) -> None:
+    from pixelproof.workflow import prune
+
+    print(prune(arguments.keep))
 
 
 def _fetch(arguments: argparse.Namespace) -> None:
@@ -127,6 +157,20 @@ def _parser() -> argparse.ArgumentParser:
     stage.add_argument("name", choices=STAGES)
     stage.add_argument("item", nargs="?", help="the baseline, arm or model")
     stage.set_defaults(run=_stage)
+
+    run = commands.add_parser("run", help="run the pipeline, tracked, and show the result")
+    run.set_defaults(run=_run)
+
+    ui = commands.add_parser("ui", help="serve the MLflow page of the runs")
+    ui.add_argument("--port", type=int, default=5000, help="the first to try (5000)")
+    ui.set_defaults(run=_ui)
+
+    track = commands.add_parser("track", help="send what waits for the tracking store")
+    track.set_defaults(run=_track)
+
+    clean = commands.add_parser("clean", help="delete old runs and cached data")
+    clean.add_argument("--keep", type=int, required=True, help="pipeline runs and commits to keep")
+    clean.set_defaults(run=_clean)
 
     fetch = commands.add_parser("fetch", help="write a demo data set into a folder")
     fetch.add_argument("name", choices=["elpv"])

@@ -21,18 +21,14 @@ from pixelproof.params import Params
 
 def show() -> str:
     """The result table, what it means in one sentence, and where to look next."""
-    import pandas as pd
+    from pixelproof.report import read_results, result_table, verdict
 
-    from pixelproof.report import result_table, verdict
-
-    summary = files.read_json(METRICS / "summary.json")
-    table = pd.read_csv(METRICS / "results.csv")
-    whole = table.astype(dict.fromkeys(["epsilon", "steps", "n", "area"], "Int64"))
+    summary, table = read_results(METRICS)
     last = MODELS / list(summary["models"])[-1]
     return "\n".join(
         [
             "",
-            result_table(summary, whole),
+            result_table(summary, table),
             "",
             verdict(summary),
             "",

@@ -1,6 +1,7 @@
 """Everything that can go wrong by what a person gave or by where it runs.
 
     PixelproofError
+    ├── PipelineError    1   a stage of the pipeline, which has said why
     ├── ParameterError   2   a parameter or the usage
     ├── DataError        3   an image, a data folder, weights
     ├── ServiceError     4   MLflow, Prefect, a remote
@@ -16,6 +17,10 @@ class PixelproofError(Exception):
     """The root of the tree; raised by itself never."""
 
     exit_code = 1
+
+
+class PipelineError(PixelproofError):
+    """A stage of the pipeline failed."""
 
 
 class ParameterError(PixelproofError):

@@ -78,17 +78,10 @@ def _align(rows: list[list[str]]) -> str:
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
 
 
-def result_table(summary: Summary, table: pd.DataFrame) -> str:
-    """The result as text: a line a model with 95 % intervals, and what the columns mean.
-
-    Args:
-        summary: What `metrics/summary.json` holds.
-        table: What `metrics/results.csv` holds.
-    """
-    point, control = summary["reference"], summary["control"]
-    rows = [
-        ["model", "accuracy %", "wrong %", "Pi", f"minus {control}", "transfer %", "white-box %"]
-    ]
+def _result_rows(summary: Summary, table: pd.DataFrame) -> list[list[str]]:
+    """The head of the result table, and a row a model."""
+    head = ["model", "accuracy %", "wrong %", "Pi", f"minus {summary['control']}"]
+    rows = [[*head, "transfer %", "white-box %"]]
     for model, entry in summary["models"].items():
         pi = entry["pi"]
         rows.append(
@@ -102,14 +95,45 @@ def result_table(summary: Summary, table: pd.DataFrame) -> str:
                 _adversarial(table, model, "whitebox_fgsm"),
             ]
         )
-    legend = (
+    return rows
+
+
+def _legend(summary: Summary, table: pd.DataFrame) -> list[str]:
+    """What the columns of the result table mean."""
+    point, control = summary["reference"], summary["control"]
+    return [
         f"accuracy: on {summary['held_out_images']} held-out images. wrong, Pi, minus {control} "
-        f"(points): with {point['n']} {point['values']} pixels\nchanged in the "
-        f"{summary['common_images']} that all models get right. Wrong on FGSM examples: transfer, "
-        f"of those that fool its\noriginal (epsilon {_epsilons(table, 'transfer_fgsm')}/255); "
-        f"white-box, made from the model itself (epsilon {_epsilons(table, 'whitebox_fgsm')}/255)."
-    )
-    return f"{_align(rows)}\n\n{legend}"
+        f"(points): with {point['n']} {point['values']} pixels",
+        f"changed in the {summary['common_images']} that all models get right. Wrong on FGSM "
+        "examples: transfer, of those that fool its",
+        f"original (epsilon {_epsilons(table, 'transfer_fgsm')}/255); white-box, made from the "
+        f"model itself (epsilon {_epsilons(table, 'whitebox_fgsm')}/255).",
+    ]
+
+
+def result_table(summary: Summary, table: pd.DataFrame) -> str:
+    """The result as text: a line a model with 95 % intervals, and what the columns mean.
+
+    Args:
+        summary: What `metrics/summary.json` holds.
+        table: What `metrics/results.csv` holds.
+    """
+    return "\n".join([_align(_result_rows(summary, table)), "", *_legend(summary, table)])
+
+
+def result_markdown(summary: Summary, table: pd.DataFrame) -> str:
+    """The result as Markdown; arguments as of `result_table`."""
+    head, *rows = _result_rows(summary, table)
+    lines = [head, ["---"] * len(head), *rows]
+    grid = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"{grid}\n\n{' '.join(_legend(summary, table))}"
+
+
+def read_results(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
+    """The summary and the table that `compare` wrote into a folder, as the tables take them."""
+    summary = files.read_json(folder / "summary.json")
+    table = pd.read_csv(folder / "results.csv")
+    return summary, table.astype(dict.fromkeys(["epsilon", "steps", "n", "area"], "Int64"))
 
 
 def _finding(model: str, entry: Mapping[str, Any], control: Mapping[str, Any]) -> str:

@@ -1,0 +1,107 @@
+"""Where runs are kept, and whether it answers; found without importing MLflow."""
+
+import os
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from pixelproof.errors import ParameterError, ServiceError
+
+TRACKING = "PIXELPROOF_TRACKING"  # off: no tracking
+CHECK_SECONDS = 8.0
+WITHOUT = f"start it, set MLFLOW_TRACKING_URI, or go on without: {TRACKING}=off"
+
+
+@dataclass(frozen=True)
+class Store:
+    """Where runs are kept.
+
+    Attributes:
+        uri: As MLflow takes it.
+        folder: Of the database and the artifacts, where they lie on this machine.
+    """
+
+    uri: str
+    folder: Path | None
+
+
+def enabled() -> bool:
+    """Whether runs are tracked at all."""
+    return os.environ.get(TRACKING, "").lower() not in ("off", "0", "no", "false")
+
+
+def _project() -> Path:
+    """The folder of the project: above the copy that DVC runs an experiment of its queue in."""
+    here = Path.cwd()
+    if not (here / "dvc.yaml").is_file():
+        raise ParameterError(f"{here}: expected the folder that holds dvc.yaml; run from there")
+    parts = here.parts
+    for at in range(len(parts) - 2):
+        if parts[at : at + 3] == (".dvc", "tmp", "exps"):
+            return Path(*parts[:at])
+    return here
+
+
+def find_store() -> Store:
+    """The store that `MLFLOW_TRACKING_URI` names, else the project's own, `mlruns/mlflow.db`.
+
+    Raises:
+        ParameterError: The address is one that MLflow refuses, or is relative to another folder
+            than the project's.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    scheme, _, rest = uri.partition(":")
+    if not uri:
+        folder = _project() / "mlruns"
+        return Store(f"sqlite:///{folder / 'mlflow.db'}", folder)
+    if scheme == "sqlite":
+        path = Path(rest.removeprefix("///").partition("?")[0])
+        if not path.is_absolute():
+            try:
+                path = _project() / path
+            except ParameterError:
+                raise ParameterError(
+                    f"MLFLOW_TRACKING_URI: expected an absolute address, sqlite:////folder/{path}, "
+                    f"or to be run from the project's folder; got {uri} in {Path.cwd()}"
+                ) from None
+        return Store(f"sqlite:///{path}", path.parent)
+    if scheme == "file" or not rest:
+        raise ParameterError(
+            f"MLFLOW_TRACKING_URI: expected a server (http://…) or a database (sqlite:////…), got "
+            f"{uri}: MLflow keeps no runs in plain folders any more"
+        )
+    return Store(uri, None)
+
+
+def check_store() -> Store:
+    """The store, if it can be reached; asks a server for its health, at most twice.
+
+    Raises:
+        ParameterError: As `find_store`.
+        ServiceError: A server does not answer; names the address and the way to go on without.
+    """
+    store = find_store()
+    if not store.uri.startswith(("http://", "https://")):
+        return store
+    reason = ""
+    for _ in range(2):
+        try:
+            with urllib.request.urlopen(f"{store.uri.rstrip('/')}/health", timeout=CHECK_SECONDS):
+                return store
+        except urllib.error.HTTPError as error:
+            if error.code in (401, 403, 404):  # it is there; what it thinks of us shows later
+                return store
+            reason = str(error)
+        except (OSError, ValueError) as error:
+            reason = str(getattr(error, "reason", error))
+        time.sleep(0.5)
+    raise ServiceError(f"MLflow at {plain(store.uri)} does not answer ({reason}); {WITHOUT}")
+
+
+def plain(uri: str) -> str:
+    """An address without the password in it."""
+    parts = urllib.parse.urlsplit(uri)
+    return uri.replace(f"{parts.username}:{parts.password}@", "…@") if parts.password else uri

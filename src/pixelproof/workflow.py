@@ -1,0 +1,217 @@
+"""What a person starts around the pipeline: a tracked run of it, the page of runs, a tidy-up."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+from pixelproof.commands import show
+from pixelproof.errors import ParameterError, PipelineError, ServiceError
+from pixelproof.layout import ADVERSARIAL, CHECKPOINTS, LEDGER, MODELS, PLOTS
+from pixelproof.params import Params, load_params
+from pixelproof.sender import send, track_pipeline
+from pixelproof.stores import Store, check_store
+
+DEMO = Path("profiles/elpv.yaml")
+UI_SECONDS = 90.0
+
+
+def _hint(params: Params) -> str | None:
+    """How to use a GPU that the default profile leaves nearly idle."""
+    gpu = Path("/dev/nvidia0").exists()
+    if not (gpu and DEMO.is_file() and params == load_params(DEMO)):
+        return None
+    return (
+        "A GPU was found: `pixelproof profile use resnet101 && make run` fine-tunes ResNet101 on "
+        "it, as the paper does."
+    )
+
+
+def run_pipeline(params: Params) -> None:
+    """Run the pipeline through DVC, track it, and show what came out.
+
+    Raises:
+        PipelineError: A stage failed; it has said why.
+        ServiceError: The tracking store does not answer.
+    """
+    if hint := _hint(params):
+        print(hint)
+    with track_pipeline(params, "pixelproof run") as tracked:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dvc", "repro"], env=os.environ | tracked.environment
+        )
+        try:
+            code = process.wait()
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
+        if code != 0:
+            raise PipelineError("a stage failed, see above; `make run` goes on from there")
+    print(show())
+    if tracked.address:
+        print("Compare runs: make ui")
+
+
+def send_waiting() -> str:
+    """Send the records that wait for the tracking store; says how many there were."""
+    return f"{send()} records sent"
+
+
+def _free_port(wanted: int) -> int:
+    for port in range(wanted, wanted + 50):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise ServiceError(f"expected a free port from {wanted} on, got none in 50")
+
+
+def _experiment_address(server: str) -> str:
+    """The page of the experiment on a server."""
+    from pixelproof.tracking import experiment_name
+
+    name = experiment_name()
+    query = f"{server}/api/2.0/mlflow/experiments/get-by-name?experiment_name={name}"
+    try:
+        with urllib.request.urlopen(query, timeout=10) as answer:
+            found = json.load(answer)["experiment"]["experiment_id"]
+    except (OSError, ValueError, KeyError):
+        return f"{server}/"  # nothing has run yet
+    return f"{server}/#/experiments/{found}/runs?workflowType=machine_learning"
+
+
+def _open(address: str) -> None:
+    import webbrowser
+
+    print(f"MLflow: {address}    (Ctrl-C ends it)", flush=True)
+    if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+        webbrowser.open(address)
+
+
+def open_page(port: int) -> None:
+    """Serve the MLflow page of this project's runs until it is interrupted, and say where.
+
+    Args:
+        port: The first to try, on 127.0.0.1. A server that `MLFLOW_TRACKING_URI` names is
+            shown as it is.
+
+    Raises:
+        ServiceError: The server does not start or answer.
+    """
+    store = check_store()
+    if store.folder is None:
+        _open(_experiment_address(store.uri.rstrip("/")))
+        return
+    store.folder.mkdir(parents=True, exist_ok=True)
+    found = _free_port(port)
+    server = f"http://127.0.0.1:{found}"
+    with (store.folder / "server.log").open("w") as log:
+        process = subprocess.Popen(
+            _server_command(store, found), env=_server_environment(), stdout=log, stderr=log
+        )
+        try:
+            _wait_for(f"{server}/health", process)
+            _open(_experiment_address(server))
+            process.wait()
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _server_command(store: Store, port: int) -> list[str]:
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
+    command += ["--port", str(port), "--workers", "1", "--backend-store-uri", store.uri]
+    return [*command, "--artifacts-destination", str(Path(str(store.folder)) / "artifacts")]
+
+
+def _server_environment() -> dict[str, str]:
+    quick = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    return os.environ | quick
+
+
+def _wait_for(url: str, process: "subprocess.Popen[bytes]") -> None:
+    end = time.monotonic() + UI_SECONDS
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            raise ServiceError(
+                f"the MLflow server ended with {process.returncode}; see mlruns/server.log"
+            )
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except OSError:
+            time.sleep(0.2)
+    raise ServiceError(f"{url} did not answer within {UI_SECONDS:.0f} s")
+
+
+def _size(*folders: Path) -> int:
+    """Bytes below some folders."""
+    found = (one for folder in folders for one in folder.rglob("*"))
+    return sum(one.lstat().st_size for one in found if not one.is_dir())
+
+
+def _remove_unused(params: Params) -> list[Path]:
+    """Delete what removed baselines and arms have left behind."""
+    kept = set(params.models)
+    folders = (MODELS, LEDGER, ADVERSARIAL, CHECKPOINTS, PLOTS / "curves")
+    unused = [
+        path
+        for folder in folders
+        for path in sorted(folder.glob("*"))
+        if path.stem not in kept and not path.name.startswith(".")
+    ]
+    for path in unused:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return unused
+
+
+def prune(keep: int) -> str:
+    """Delete all but the newest pipeline runs, and what the workspace and as many commits hold not.
+
+    Args:
+        keep: How many pipeline runs, and how many commits' data, stay.
+
+    Returns:
+        What was done, for a person.
+
+    Raises:
+        ParameterError: `keep` is below 1.
+        ServiceError: MLflow or DVC refuses.
+    """
+    if keep < 1:
+        raise ParameterError(f"--keep: expected a number from 1, got {keep}")
+    from pixelproof.tracking import Tracker
+
+    store = check_store()
+    folders = [Path(".dvc/cache"), *([store.folder] if store.folder else [])]
+    before = _size(*folders)
+    tracker = Tracker(store)
+    runs, models = tracker.prune(keep)
+    unused = _remove_unused(load_params())
+    revision = ["--rev", "HEAD", "--num", str(keep)] if _has_commits() else []
+    collected = subprocess.run(
+        [sys.executable, "-m", "dvc", "gc", "--workspace", *revision, "--force", "--quiet"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if collected.returncode != 0:
+        raise ServiceError(f"dvc gc: {collected.stderr.strip().splitlines()[-1]}")
+    freed = (before - _size(*folders)) / 1e6
+    words = f"{len(runs)} runs and {len(models)} logged models deleted"
+    names = f"; files of {sorted({one.stem for one in unused})} deleted" if unused else ""
+    return f"{words}{names}; {freed:.0f} MB freed"
+
+
+def _has_commits() -> bool:
+    done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, check=False)
+    return done.returncode == 0

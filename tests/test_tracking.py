@@ -1,0 +1,323 @@
+"""Runs in a real MLflow, from a toy pipeline that real DVC runs."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from PIL import Image
+
+from pixelproof import stores
+from pixelproof.errors import ParameterError, ServiceError
+from tests.conftest import ROOT, write_data
+from tests.servers import free_port, mlflow_command, server, wait_for
+
+ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW")} | {
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    "DVC_NO_ANALYTICS": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "GIT_AUTHOR_NAME": "a",
+    "GIT_AUTHOR_EMAIL": "a@example.org",
+    "GIT_COMMITTER_NAME": "a",
+    "GIT_COMMITTER_EMAIL": "a@example.org",
+}
+MODELS = ["baseline", "clean", "stuck-8"]
+RUNS = sorted([*MODELS, "select", "generate", "attack-baseline"])
+
+
+def run(root: Path, *command: str, code: int = 0, uri: str = "", off: bool = False) -> str:
+    variables = {"MLFLOW_TRACKING_URI": uri} | ({"PIXELPROOF_TRACKING": "off"} if off else {})
+    done = subprocess.run(
+        command,
+        cwd=root,
+        env=ENVIRONMENT | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, done.stdout
+    return done.stdout
+
+
+def make_repository(root: Path) -> Path:
+    run(root, "git", "init", "-q")
+    for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
+        shutil.copy(ROOT / name, root)
+    (root / "src").symlink_to(ROOT / "src")
+    (root / ".dvc").mkdir()
+    shutil.copy(ROOT / ".dvc" / "config", root / ".dvc")
+    write_data(root / "data")
+    shutil.copy(ROOT / "tests" / "toy.yaml", root / "params.yaml")
+    shutil.copy(ROOT / "tests" / "tiny_network.py", root)
+    run(root, "dvc", "add", "-q", "data")
+    run(root, "git", "add", "-A")
+    run(root, "git", "commit", "-qm", "toy")
+    return root
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A toy project whose pipeline has run once, tracked."""
+    root = make_repository(tmp_path_factory.mktemp("tracked"))
+    out = run(root, "pixelproof", "run")
+    assert "Compare runs: make ui" in out
+    return root
+
+
+def client(root: Path) -> MlflowClient:
+    return MlflowClient(f"sqlite:///{root}/mlruns/mlflow.db")
+
+
+def runs(root: Path) -> dict[str, Any]:
+    """All runs by name; the pipeline's under the empty name."""
+    found = client(root).search_runs(["1"], max_results=1000)
+    named = {one.data.tags.get("pixelproof.run", ""): one for one in found}
+    assert len(named) == len(found), "a run is there twice"
+    return named
+
+
+def history(root: Path) -> dict[tuple[str, str], int]:
+    """How many points each metric of each run has."""
+    store = client(root)
+    return {
+        (name, key): len(store.get_metric_history(one.info.run_id, key))
+        for name, one in runs(root).items()
+        for key in one.data.metrics
+    }
+
+
+def test_one_run_a_model_below_one_of_the_pipeline(repository: Path) -> None:
+    found = runs(repository)
+    parent = found.pop("")
+    assert sorted(found) == RUNS
+    assert {one.info.status for one in [parent, *found.values()]} == {"FINISHED"}
+    assert {one.data.tags["mlflow.parentRunId"] for one in found.values()} == {parent.info.run_id}
+    commit = run(repository, "git", "rev-parse", "HEAD").strip()
+    assert {one.data.tags["mlflow.source.git.commit"] for one in found.values()} == {commit}
+    assert "against the control clean" in parent.data.tags["mlflow.note.content"]
+    assert "| stuck-8 |" in parent.data.tags["mlflow.note.content"]
+    assert len(parent.data.tags["stages.ran"].split(", ")) == 10
+    assert parent.data.tags["stages.cached"] == ""
+
+
+def test_models_compare_by_the_same_names(repository: Path) -> None:
+    found = runs(repository)
+    params = {name: found[name].data.params for name in MODELS}
+    assert len({frozenset(one) for one in params.values()}) == 1
+    assert [params[name]["arm"] for name in MODELS] == ["original", "clean", "stuck-8"]
+    assert [params[name]["n"] for name in MODELS] == ["0", "0", "8"]
+    assert [params[name]["epochs"] for name in MODELS] == ["4", "2", "2"]
+    summary = json.loads((repository / "metrics" / "summary.json").read_text())["models"]
+    for name in MODELS:
+        metrics = found[name].data.metrics
+        for key in ("clean_accuracy", "balanced_accuracy", "pi"):
+            bounds = [metrics[key], metrics[f"{key}_low"], metrics[f"{key}_high"]]
+            assert bounds == [summary[name][key][bound] for bound in ("value", "low", "high")]
+        assert {"stuck/pi_n64", "stuck/pi_n64_low", "stuck/pi_n64_high"} <= set(metrics)
+        assert {"transfer_fgsm/error_rate_epsilon40", "train/loss"} <= set(metrics)
+    points = history(repository)
+    assert points["baseline", "train/loss"] == 4
+    assert points["stuck-8", "train/accuracy"] == 2
+    assert points["clean", "by_n/stuck_error_rate"] == 2
+
+
+def test_the_images_are_known_by_the_hash_that_dvc_tracks(repository: Path) -> None:
+    digest = (repository / "data.dvc").read_text().split("md5: ")[1].split()[0]
+    inputs = runs(repository)["stuck-8"].inputs.dataset_inputs
+    known = {one.dataset.name: (one.dataset.digest, one.tags[0].value) for one in inputs}
+    assert known["data-train"] == (digest, "training")
+    assert known["data-held_out"] == (digest, "evaluation")
+    assert known["changes-stuck-8"][1] == "training"
+    model = client(repository).get_logged_model(
+        runs(repository)["stuck-8"].data.tags["pixelproof.model"]
+    )
+    told = {metric.key: metric.dataset_name for metric in model.metrics or []}
+    assert told["pi"] == told["clean_accuracy"] == "data-held_out"
+    assert model.tags.keys() >= {"pixelproof.sha256"}
+
+
+def test_a_second_run_adds_nothing(repository: Path) -> None:
+    before, points = runs(repository), history(repository)
+    run(repository, "pixelproof", "run")
+    after = runs(repository)
+    assert {name: one.info.run_id for name, one in after.items()} == {
+        name: one.info.run_id for name, one in before.items()
+    }
+    assert after[""].info.end_time == before[""].info.end_time
+    assert history(repository) == points
+    assert len(client(repository).search_logged_models(["1"])) == 3
+
+
+def test_a_stage_that_runs_again_updates(repository: Path) -> None:
+    before, points = runs(repository), history(repository)
+    run(repository, "dvc", "repro", "-q", "-f", "-s", "finetune@clean")
+    assert runs(repository).keys() == before.keys()
+    assert history(repository) == points, "the same figures are told once"
+
+
+def test_what_was_cached_is_told_from_its_files(repository: Path) -> None:
+    kept = repository / "kept"
+    (repository / "mlruns").rename(kept)
+    try:
+        run(repository, "pixelproof", "run")
+        found = runs(repository)
+        assert sorted(found) == ["", *RUNS]
+        before = MlflowClient(f"sqlite:///{kept}/mlflow.db").search_runs(["1"])
+        for one in before:
+            again = found[one.data.tags.get("pixelproof.run", "")].data
+            assert (again.params, again.metrics) == (one.data.params, one.data.metrics)
+    finally:
+        shutil.rmtree(repository / "mlruns")
+        kept.rename(repository / "mlruns")
+
+
+def test_the_logged_model_answers_as_the_ledger_for_raw_images(repository: Path) -> None:
+    model = runs(repository)["stuck-8"].data.tags["pixelproof.model"]
+    manifest = json.loads((repository / "artifacts" / "images" / "manifest.json").read_text())
+    rows = [row for row in manifest["images"] if row["split"] == "held_out"]
+    raw = [np.asarray(Image.open(repository / "data" / row["path"])) for row in rows]
+    np.save(repository / "raw.npy", np.stack(raw))
+    script = (  # in a process and a folder of its own, as a person's service would
+        "import sys, numpy, mlflow\n"
+        "mlflow.set_tracking_uri(sys.argv[1])\n"
+        "model = mlflow.pyfunc.load_model(sys.argv[2])\n"
+        "raw = numpy.load(sys.argv[3])\n"
+        "said = model.predict(raw)\n"
+        "assert list(said.prediction) == list(model.predict(raw[:1]).prediction) + "
+        "list(model.predict(raw[1:]).prediction)\n"
+        "said.to_csv('said.csv', index=False)\n"
+    )
+    elsewhere = repository / "elsewhere"
+    elsewhere.mkdir()
+    uri = f"sqlite:///{repository}/mlruns/mlflow.db"
+    arguments = [uri, f"models:/{model}", str(repository / "raw.npy")]
+    run(elsewhere, sys.executable, "-c", script, *arguments)
+    said = pd.read_csv(elsewhere / "said.csv")
+    ledger = pd.read_parquet(repository / "artifacts" / "ledger" / "stuck-8.parquet")
+    clean = ledger[ledger["experiment"] == "clean"].set_index("image")
+    expected = clean.loc[[row["image"] for row in rows], "prediction"]
+    assert list(said["prediction"]) == list(expected)
+    files = [path.name for path in (repository / "mlruns").rglob("*") if model in str(path)]
+    assert "model.safetensors" in files
+    assert not [name for name in files if name.endswith((".pkl", ".pt", ".pth"))]
+    assert "tiny_network.py" in files, "the network of a person's own comes along"
+
+
+def test_old_runs_are_pruned_and_what_newer_ones_need_stays(repository: Path) -> None:
+    before = runs(repository)
+    text = (repository / "params.yaml").read_text()
+    (repository / "params.yaml").write_text(text.replace("resamples: 500", "resamples: 400"))
+    run(repository, "pixelproof", "run")
+    assert len(client(repository).search_runs(["1"])) == 2 * len(before)
+    assert len(client(repository).search_logged_models(["1"])) == 3, "the weights are the same"
+    out = run(repository, "pixelproof", "clean", "--keep", "1")
+    assert out.startswith("7 runs and 0 logged models deleted")
+    left = runs(repository)
+    assert sorted(left) == ["", *RUNS]
+    assert not {one.info.run_id for one in left.values()} & {
+        one.info.run_id for one in before.values()
+    }
+    assert len(client(repository).search_logged_models(["1"])) == 3
+    run(repository, "dvc", "status", "-q")  # the workspace lacks nothing
+    assert "from 1" in run(repository, "pixelproof", "clean", "--keep", "0", code=2)
+
+
+@pytest.fixture
+def project_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "dvc.yaml").touch()
+    monkeypatch.chdir(tmp_path / "project")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    yield tmp_path / "project"
+
+
+class TestStore:
+    def test_its_own_by_default(self, project_folder: Path) -> None:
+        folder = project_folder / "mlruns"
+        assert stores.find_store() == stores.Store(f"sqlite:///{folder}/mlflow.db", folder)
+
+    def test_of_the_project_where_dvc_runs_an_experiment(
+        self, project_folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        copy = project_folder / ".dvc" / "tmp" / "exps" / "x"
+        copy.mkdir(parents=True)
+        (copy / "dvc.yaml").touch()
+        monkeypatch.chdir(copy)
+        assert stores.find_store().folder == project_folder / "mlruns"
+
+    def test_a_relative_database_is_the_projects_or_refused(
+        self, project_folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///runs/mlflow.db")
+        assert stores.find_store().uri == f"sqlite:///{project_folder}/runs/mlflow.db"
+        monkeypatch.chdir(project_folder.parent)
+        with pytest.raises(ParameterError, match=r"absolute address, sqlite:////folder/runs"):
+            stores.find_store()
+
+    @pytest.mark.parametrize("uri", ["mlruns", "file:///tmp/mlruns", "./mlruns"])
+    def test_a_folder_is_refused(
+        self, uri: str, project_folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        with pytest.raises(ParameterError, match="expected a server"):
+            stores.find_store()
+
+    def test_a_password_is_not_shown(
+        self, project_folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        uri = f"http://me:canary@127.0.0.1:{free_port()}"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        with pytest.raises(ServiceError, match=r"http://…@127\.0\.0\.1") as caught:
+            stores.check_store()
+        assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize("command", [["pixelproof", "run"], ["pixelproof", "stage", "select"]])
+def test_a_dead_server_is_told_at_once(command: list[str], tmp_path: Path) -> None:
+    root = make_repository(tmp_path)
+    uri = f"http://127.0.0.1:{free_port()}"
+    start = time.monotonic()
+    out = run(root, *command, code=4, uri=uri)
+    assert time.monotonic() - start < 30
+    assert f"MLflow at {uri} does not answer" in out
+    assert "go on without: PIXELPROOF_TRACKING=off" in out
+    assert not (root / "artifacts" / "images").exists(), "nothing was done"
+    if command[1] == "stage":
+        run(root, *command, uri=uri, off=True)
+        assert (root / "artifacts" / "images").exists()
+
+
+def test_a_server_that_goes_away_is_told_later(tmp_path: Path) -> None:
+    (tmp_path / "project").mkdir()
+    home = tmp_path / "server"
+    home.mkdir()
+    root = make_repository(tmp_path / "project")
+    port = str(free_port())
+    uri = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", *mlflow_command(port, home)]
+    with server(command, home):
+        wait_for(f"{uri}/health", home / "log")
+        run(root, "pixelproof", "stage", "select", uri=uri)
+    out = run(root, "pixelproof", "stage", "baseline", "baseline", uri=uri)
+    assert "1 records wait in artifacts/spool" in out
+    assert "`pixelproof track`" in out
+    run(root, "pixelproof", "track", code=4, uri=uri)
+    assert len(list((root / "artifacts" / "spool").glob("*.json"))) == 1
+    with server(command, home):
+        wait_for(f"{uri}/health", home / "log")
+        assert run(root, "pixelproof", "track", uri=uri).strip() == "1 records sent"
+        found = MlflowClient(uri).search_runs(["1"])
+        names = {one.info.run_name for one in found}
+        assert {"select", "baseline"} < names
+        assert len(found) == 3
+    assert not list((root / "artifacts" / "spool").glob("*.json"))
