@@ -27,7 +27,7 @@ LAYERS = [
     ["adversarial", "change_sets", "ledger"],
     ["classifiers", "architectures", "class_names", "imagenet"],
     ["images", "subsets"],
-    ["params", "progress", "layout", "files", "devices"],
+    ["params", "progress", "layout", "files", "devices", "children"],
     ["schema"],
     ["core"],
     ["errors"],

@@ -1,36 +1,20 @@
 """The whole chain through `dvc repro` on the toy set, and what a change runs again."""
 
-import os
-import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from tests.conftest import ROOT, draw_image, write_data
-
-ENVIRONMENT = os.environ | {
-    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-    "DVC_NO_ANALYTICS": "1",
-    "PIXELPROOF_TRACKING": "off",
-}
-
-
-def run(root: Path, *command: str) -> str:
-    done = subprocess.run(
-        command, cwd=root, env=ENVIRONMENT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+from tests.conftest import draw_image
+from tests.repository import ENVIRONMENT, make_repository, run, running
 
 
 def repro(root: Path) -> set[str]:
     """Run the pipeline; returns the stages that ran."""
-    out = run(root, "dvc", "repro")
+    out = run(root, "dvc", "repro", off=True)
     return {line.split("'")[1] for line in out.splitlines() if line.startswith("Running stage")}
 
 
@@ -43,17 +27,7 @@ def edit(root: Path, old: str, new: str) -> None:
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone's layout with toy images and parameters, run once."""
-    root = tmp_path_factory.mktemp("repository")
-    run(root, "git", "init", "-q")
-    for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
-        shutil.copy(ROOT / name, root)
-    (root / "src").symlink_to(ROOT / "src")
-    (root / ".dvc").mkdir()
-    shutil.copy(ROOT / ".dvc" / "config", root / ".dvc")
-    write_data(root / "data")
-    shutil.copy(ROOT / "tests" / "toy.yaml", root / "params.yaml")
-    shutil.copy(ROOT / "tests" / "tiny_network.py", root)
-    run(root, "dvc", "add", "-q", "data")
+    root = make_repository(tmp_path_factory.mktemp("repository"))
     assert len(repro(root)) == 10
     return root
 
@@ -93,7 +67,10 @@ def test_a_stage_dies_with_the_dvc_that_started_it(repository: Path, shell: str)
     if not Path(shell).exists():
         pytest.skip(f"no {shell} here")
     edit(repository, "epochs: 4", "epochs: 4000")
-    environment = ENVIRONMENT | {"SHELL": shell}  # dvc runs a stage through it
+    environment = ENVIRONMENT | {
+        "SHELL": shell,
+        "PIXELPROOF_TRACKING": "off",
+    }  # dvc runs a stage through it
     process = subprocess.Popen(
         ["dvc", "repro"], cwd=repository, env=environment, stdout=subprocess.DEVNULL
     )
@@ -111,17 +88,3 @@ def test_a_stage_dies_with_the_dvc_that_started_it(repository: Path, shell: str)
     assert not list((repository / "artifacts" / "models").glob("*baseline*"))
     edit(repository, "epochs: 4000", "epochs: 4")
     repro(repository)
-
-
-def running(root: Path, words: str) -> list[int]:
-    """The processes of pixelproof in a folder whose command line holds these words."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            here = path.with_name("cwd").resolve() == root.resolve()
-        except OSError:
-            continue
-        if here and words in line and "pixelproof" in line:
-            found.append(int(path.parent.name))
-    return found

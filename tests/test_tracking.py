@@ -1,9 +1,7 @@
 """Runs in a real MLflow, from a toy pipeline that real DVC runs."""
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -18,51 +16,11 @@ from PIL import Image
 
 from pixelproof import stores
 from pixelproof.errors import ParameterError, ServiceError
-from tests.conftest import ROOT, write_data
+from tests.repository import make_repository, run
 from tests.servers import free_port, mlflow_command, server, wait_for
 
-ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW")} | {
-    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-    "DVC_NO_ANALYTICS": "1",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "GIT_AUTHOR_NAME": "a",
-    "GIT_AUTHOR_EMAIL": "a@example.org",
-    "GIT_COMMITTER_NAME": "a",
-    "GIT_COMMITTER_EMAIL": "a@example.org",
-}
 MODELS = ["baseline", "clean", "stuck-8"]
 RUNS = sorted([*MODELS, "select", "generate", "attack-baseline"])
-
-
-def run(root: Path, *command: str, code: int = 0, uri: str = "", off: bool = False) -> str:
-    variables = {"MLFLOW_TRACKING_URI": uri} | ({"PIXELPROOF_TRACKING": "off"} if off else {})
-    done = subprocess.run(
-        command,
-        cwd=root,
-        env=ENVIRONMENT | variables,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == code, done.stdout
-    return done.stdout
-
-
-def make_repository(root: Path) -> Path:
-    run(root, "git", "init", "-q")
-    for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
-        shutil.copy(ROOT / name, root)
-    (root / "src").symlink_to(ROOT / "src")
-    (root / ".dvc").mkdir()
-    shutil.copy(ROOT / ".dvc" / "config", root / ".dvc")
-    write_data(root / "data")
-    shutil.copy(ROOT / "tests" / "toy.yaml", root / "params.yaml")
-    shutil.copy(ROOT / "tests" / "tiny_network.py", root)
-    run(root, "dvc", "add", "-q", "data")
-    run(root, "git", "add", "-A")
-    run(root, "git", "commit", "-qm", "toy")
-    return root
 
 
 @pytest.fixture(scope="module")

@@ -22,20 +22,6 @@ _ITEM_OF = {
 }
 
 
-def _die_with_parent() -> None:
-    """Have the kernel kill this stage when the dvc that started it dies.
-
-    An orphan would go on writing while the next run starts beside it.
-    """
-    import ctypes
-
-    pr_set_pdeathsig = 1
-    parent = os.getppid()
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the kernel was told
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
 def _keep_memory() -> None:
     """Have glibc keep freed memory instead of giving it back to the kernel.
 
@@ -52,11 +38,12 @@ def _keep_memory() -> None:
 
 
 def _stage(arguments: argparse.Namespace) -> None:
+    from pixelproof.children import die_with_parent
     from pixelproof.params import load_params
     from pixelproof.schema import choose
     from pixelproof.sender import ready, tell
 
-    _die_with_parent()
+    die_with_parent()
     _keep_memory()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # repeatable sums on a GPU
     params = load_params()

@@ -10,6 +10,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+from pixelproof.children import bound
 from pixelproof.commands import show
 from pixelproof.errors import ParameterError, PipelineError, ServiceError
 from pixelproof.layout import ADVERSARIAL, CHECKPOINTS, LEDGER, MODELS, PLOTS
@@ -42,9 +43,8 @@ def run_pipeline(params: Params) -> None:
     if hint := _hint(params):
         print(hint)
     with track_pipeline(params, "pixelproof run") as tracked:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "dvc", "repro"], env=os.environ | tracked.environment
-        )
+        repro = bound([sys.executable, "-m", "dvc", "repro"])
+        process = subprocess.Popen(repro, env=os.environ | tracked.environment)
         try:
             code = process.wait()
         except BaseException:
@@ -115,9 +115,8 @@ def open_page(port: int) -> None:
     found = _free_port(port)
     server = f"http://127.0.0.1:{found}"
     with (store.folder / "server.log").open("w") as log:
-        process = subprocess.Popen(
-            _server_command(store, found), env=_server_environment(), stdout=log, stderr=log
-        )
+        command = bound(_server_command(store, found))
+        process = subprocess.Popen(command, env=_server_environment(), stdout=log, stderr=log)
         try:
             _wait_for(f"{server}/health", process)
             _open(_experiment_address(server))

@@ -1,0 +1,111 @@
+"""Images a second and peak memory of ResNet101 at 224 pixels, by this package's own code paths.
+
+    python benchmarks/gpu.py                 on a GPU; writes benchmarks/gpu.json
+    python benchmarks/gpu.py --images 8 --batch 4 --device cpu     a trial without one
+
+Random weights and random images: what they are changes no time.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+import numpy as np
+import torch
+
+from pixelproof.change_sets import Wanted, load_change_set, write_change_set
+from pixelproof.classifiers import open_classifier
+from pixelproof.devices import DeviceImages, describe_device, find_device
+from pixelproof.images import ImageSet
+from pixelproof.params import Baseline, Generate
+from pixelproof.sweep import fgsm_batches, predict
+from pixelproof.training import Recipe, fine_tune
+
+RESULTS = Path(__file__).with_name("gpu.json")
+SIDE, N, RUNS = 224, 64, 5
+
+
+def ignore(amount: int) -> None:
+    """Take no notice of progress."""
+
+
+def make_images(count: int) -> ImageSet:
+    """Random images of two classes."""
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (count, 3, SIDE, SIDE), dtype=np.uint8)
+    ids = np.arange(count, dtype=np.uint64)
+    labels = np.arange(count, dtype=np.int64) % 2
+    return ImageSet(ids, labels, pixels, ("a", "b"), ("",) * count, "train")
+
+
+def rate(work: Callable[[], object], images: int, device: torch.device) -> dict[str, float]:
+    """Images a second: the median, least and most of several runs after one that is not timed."""
+    found = []
+    for _ in range(RUNS + 1):
+        start = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        found.append(images / (time.perf_counter() - start))
+    timed = found[1:]
+    bounds = {"low": round(min(timed), 1), "high": round(max(timed), 1), "runs": RUNS}
+    return {"value": round(statistics.median(timed), 1), **bounds}
+
+
+def main() -> None:
+    """Measure training, evaluation under changes and FGSM, and record them."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--images", type=int, default=2048)
+    parser.add_argument("--batch", type=int, default=64)
+    arguments = parser.parse_args()
+    device = find_device(arguments.device)
+    images = make_images(arguments.images)
+    folder = Path("artifacts/benchmark")
+    wanted = {"full": Wanted("full", None, N, 1)}
+    write_change_set(folder, wanted, images, Generate(), seed=1)
+    changes = load_change_set(folder, "full", images)
+    baseline = Baseline("torchvision:resnet101", "none", epochs=1)
+    classifier = open_classifier(baseline, images.classes, "benchmark")
+    recipe = Recipe(1, 0.001, arguments.batch, 1, n=N)
+
+    def train() -> None:
+        fine_tune(classifier, images, changes, recipe, "train", device=device)
+
+    results = {"train": rate(train, arguments.images, device)}
+    classifier.eval().to(device)
+    pixels = DeviceImages(images.pixels, device)
+    targets, rows = images.labels, np.arange(arguments.images)
+
+    def evaluate() -> None:
+        predict(classifier, pixels, targets, 4 * arguments.batch, ignore, changes, rows, 0, N)
+
+    def attack() -> None:
+        batches = fgsm_batches(classifier, pixels, targets, 8, arguments.batch, ignore, rows)
+        for _ in batches:
+            pass
+
+    results["evaluate"] = rate(evaluate, arguments.images, device)
+    results["fgsm"] = rate(attack, arguments.images, device)
+    sizes = f"--images {arguments.images} --batch {arguments.batch}"
+    about = {
+        "unit": "images a second; memory in GiB",
+        "device": describe_device(device),
+        "command": f"python benchmarks/gpu.py {sizes}",
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+    }
+    if device.type == "cuda":
+        peak = torch.cuda.max_memory_allocated(device) / 2**30
+        RESULTS.write_text(json.dumps({**results, "peak_memory": peak, **about}, indent=1) + "\n")
+    print(json.dumps({**results, **about}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

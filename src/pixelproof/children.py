@@ -1,0 +1,36 @@
+"""Child processes that do not outlive the one that started them, however it ends."""
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+_PR_SET_PDEATHSIG = 1
+_LAUNCH = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+if os.getppid() == int(sys.argv[1]):
+    os.execvp(sys.argv[2], sys.argv[2:])
+"""
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when the one that started it dies.
+
+    An orphan would go on writing while the next run starts beside it.
+    """
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before the kernel was told
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def bound(command: Sequence[str]) -> list[str]:
+    """The command line that runs a command and has it killed when its parent dies.
+
+    A small process asks the kernel for that and becomes the command: to ask between fork and
+    exec is not safe in a process with threads. It holds for the thread that starts the child,
+    which must wait for it.
+    """
+    return [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), *command]
