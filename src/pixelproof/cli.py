@@ -75,6 +75,12 @@ def _run(arguments: argparse.Namespace) -> None:
     run_pipeline(load_params())
 
 
+def _profile(arguments: argparse.Namespace) -> None:
+    from pixelproof.profiles import list_profiles, use_profile
+
+    print(use_profile(arguments.profile) if arguments.action == "use" else list_profiles())
+
+
 def _ui(arguments: argparse.Namespace) -> None:
     from pixelproof.workflow import open_page
 
@@ -147,6 +153,13 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="run the pipeline, tracked, and show the result")
     run.set_defaults(run=_run)
+
+    profile = commands.add_parser("profile", help="take a whole experiment as params.yaml")
+    actions = profile.add_subparsers(required=True, dest="action", metavar="list | use")
+    actions.add_parser("list", help="the profiles at hand")
+    use = actions.add_parser("use", help="write a profile to params.yaml")
+    use.add_argument("profile", help="a file, or a name from the list")
+    profile.set_defaults(run=_profile)
 
     ui = commands.add_parser("ui", help="serve the MLflow page of the runs")
     ui.add_argument("--port", type=int, default=5000, help="the first to try (5000)")
