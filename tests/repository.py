@@ -39,7 +39,7 @@ def make_repository(root: Path) -> Path:
     for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
         shutil.copy(ROOT / name, root)
     (root / "src").symlink_to(ROOT / "src")
-    (root / ".dvc").mkdir()
+    shutil.copytree(ROOT / ".dvc" / "plots", root / ".dvc" / "plots")
     shutil.copy(ROOT / ".dvc" / "config", root / ".dvc")
     write_data(root / "data")
     shutil.copy(ROOT / "tests" / "toy.yaml", root / "params.yaml")
