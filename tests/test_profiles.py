@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pixelproof.cli import main
 from pixelproof.errors import ParameterError
+from pixelproof.images import hex_id
 from pixelproof.params import load_params
 from pixelproof.profiles import list_profiles, use_profile
+from pixelproof.subsets import Row, choose_subset, split_of
 from tests.conftest import ROOT
 from tests.repository import run
 
@@ -48,6 +51,18 @@ def test_what_the_paper_says_is_in_its_profile() -> None:
         assert (finetune.learning_rate, finetune.epochs) == (0.001, 20)
 
 
+def test_the_papers_choice_has_an_image_of_each_class() -> None:
+    select = load_params(ROOT / "profiles" / "paper.yaml").select
+    ids = np.random.default_rng(0).integers(0, 2**63, 50_000).tolist()  # as of validation images
+    rows = [
+        Row(one, f"{at}", at % 1000, at, 500, 375, "RGB", split_of(select, hex_id(one)))
+        for at, one in enumerate(ids)
+    ]
+    chosen = choose_subset(rows, [f"class {at}" for at in range(1000)], select)
+    trained = [row.label for row in chosen if row.split == "train"]
+    assert sorted(trained) == list(range(1000))
+
+
 def test_what_a_person_has_edited_is_kept(folder: Path) -> None:
     use_profile("elpv")
     assert "edited" not in use_profile("tables")
@@ -56,6 +71,16 @@ def test_what_a_person_has_edited_is_kept(folder: Path) -> None:
         (folder / "params.yaml").write_text(edited)
         assert f"what you had edited is in params.kept-{number}.yaml" in use_profile("elpv")
         assert (folder / f"params.kept-{number}.yaml").read_text() == edited
+
+
+def test_what_was_kept_is_kept_once_and_can_be_used_again(folder: Path) -> None:
+    (folder / "params.yaml").write_text((folder / "profiles/elpv.yaml").read_text() + "# mine\n")
+    edited = (folder / "params.yaml").read_bytes()
+    use_profile("tables")
+    assert "edited" not in use_profile("params.kept-1.yaml")
+    assert (folder / "params.yaml").read_bytes() == edited
+    assert "params.kept-1.yaml" in use_profile("tables")
+    assert len(list(folder.glob("params.kept-*"))) == 1
 
 
 def test_what_git_has_need_not_be_kept(folder: Path) -> None:

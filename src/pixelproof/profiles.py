@@ -40,16 +40,23 @@ def _committed() -> bytes | None:
     return shown.stdout if shown.returncode == 0 else None
 
 
+def _held_elsewhere(content: bytes) -> bool:
+    """Whether a profile or git's HEAD holds these parameters, so that nothing is lost."""
+    return content == _committed() or content in [one.read_bytes() for one in _known().values()]
+
+
+def _write(path: Path, content: bytes) -> None:
+    with files.atomic(path) as temporary:
+        temporary.write_bytes(content)
+
+
 def _keep(content: bytes) -> Path:
-    """Put parameters that a person has edited beside, under a name that is free or holds them."""
-    for number in count(1):
-        path = Path(f"{PARAMS}.previous" + (f"-{number}" if number > 1 else ""))
-        if not path.exists():
-            files.write_bytes(path, content)
-            return path
-        if path.is_file() and path.read_bytes() == content:
-            return path
-    raise AssertionError("there is always one more number")
+    """Put edited parameters beside, under a name that is free or that holds just these."""
+    names = (PARAMS.with_stem(f"{PARAMS.stem}.kept-{number}") for number in count(1))
+    path = next(one for one in names if not one.exists() or one.read_bytes() == content)
+    if not path.exists():
+        _write(path, content)
+    return path
 
 
 def _present() -> bytes | None:
@@ -77,17 +84,15 @@ def use_profile(name: str) -> str:
         ParameterError: There is no such profile, or it is not valid; nothing is written then.
         DataError: The folder cannot be written.
     """
-    path = _find(name)
+    path, known = _find(name), _known()
     load_params(path)
     content, present = path.read_bytes(), _present()
     kept = ""
-    if present is not None and present != content:
-        copies = [_committed(), *(one.read_bytes() for one in _known().values())]
-        if present not in copies:
-            kept = f"\nYour edited {PARAMS} is kept as {_keep(present)}"
-    files.write_bytes(PARAMS, content)
-    back = "" if path.stem == DEFAULT else f"    Back: pixelproof profile use {DEFAULT}"
-    return f"{PARAMS}: now {path}{kept}\nNext: make run (or dvc repro){back}"
+    if present not in (None, content) and not _held_elsewhere(present):
+        kept = f"; what you had edited is in {_keep(present)}"
+    _write(PARAMS, content)
+    back = "" if path == known.get(DEFAULT) else f"; back: pixelproof profile use {DEFAULT}"
+    return f"{PARAMS}: now {path}{kept}\nNext: make run, or dvc repro{back}"
 
 
 def list_profiles() -> str:

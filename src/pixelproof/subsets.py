@@ -115,7 +115,8 @@ STRATEGIES: dict[str, Callable[[Sequence[Row], int, int], list[Row]]] = {"random
 def quotas(available: Counter[int], number: int) -> dict[int, int]:
     """How many images of each class make up `number`, the classes keeping their shares.
 
-    By largest remainders; at most what is available.
+    By largest remainders; at most what is available, and one of each class where the number is
+    large enough for that.
     """
     total = sum(available.values())
     number = min(number, total)
@@ -124,6 +125,11 @@ def quotas(available: Counter[int], number: int) -> dict[int, int]:
     rest = sorted(exact, key=lambda label: taken[label] - exact[label])
     for label in rest[: number - sum(taken.values())]:
         taken[label] += 1
+    for label in [one for one in taken if not taken[one]]:
+        if number >= len(taken):
+            giver = max((one for one in taken if taken[one] > 1), key=lambda x: taken[x] - exact[x])
+            taken[giver] -= 1
+            taken[label] = 1
     return taken
 
 
