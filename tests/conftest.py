@@ -44,6 +44,7 @@ def write_params(path: Path, change: Callable[[dict], None] = lambda content: No
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with toy images, toy parameters and the tiny network; the working directory."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PIXELPROOF_TRACKING", "off")
     write_data(tmp_path / "data")
     write_params(tmp_path / "params.yaml")
     shutil.copy(ROOT / "tests" / "tiny_network.py", tmp_path)

@@ -193,7 +193,7 @@ def test_old_runs_are_pruned_and_what_newer_ones_need_stays(repository: Path) ->
 @pytest.fixture
 def project_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "project").mkdir()
-    (tmp_path / "project" / "dvc.yaml").touch()
+    (tmp_path / "project" / "params.yaml").touch()
     monkeypatch.chdir(tmp_path / "project")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     yield tmp_path / "project"
@@ -209,7 +209,7 @@ class TestStore:
     ) -> None:
         copy = project_folder / ".dvc" / "tmp" / "exps" / "x"
         copy.mkdir(parents=True)
-        (copy / "dvc.yaml").touch()
+        (copy / "params.yaml").touch()
         monkeypatch.chdir(copy)
         assert stores.find_store().folder == project_folder / "mlruns"
 

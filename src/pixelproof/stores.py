@@ -36,8 +36,8 @@ def enabled() -> bool:
 def _project() -> Path:
     """The folder of the project: above the copy that DVC runs an experiment of its queue in."""
     here = Path.cwd()
-    if not (here / "dvc.yaml").is_file():
-        raise ParameterError(f"{here}: expected the folder that holds dvc.yaml; run from there")
+    if not (here / "params.yaml").is_file():
+        raise ParameterError(f"{here}: expected the folder that holds params.yaml; run from there")
     parts = here.parts
     for at in range(len(parts) - 2):
         if parts[at : at + 3] == (".dvc", "tmp", "exps"):
