@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from PIL import Image
 
 from pixelproof import stores
 from pixelproof.errors import ParameterError, ServiceError
-from tests.repository import make_repository, run
+from tests.repository import ENVIRONMENT, make_repository, run
 from tests.servers import free_port, mlflow_command, server, wait_for
 
 MODELS = ["baseline", "clean", "stuck-8"]
@@ -171,6 +172,21 @@ def test_the_logged_model_answers_as_the_ledger_for_raw_images(repository: Path)
     assert "tiny_network.py" in files, "the network of a person's own comes along"
 
 
+def test_a_project_that_was_moved_keeps_its_files(repository: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(repository, moved, symlinks=True)
+    run(moved, "pixelproof", "run")  # tells nothing new
+    found = runs(moved)
+    assert {one.info.run_id for one in found.values()} == {
+        one.info.run_id for one in runs(repository).values()
+    }
+    for one in found.values():
+        assert one.info.artifact_uri.startswith(f"file://{moved}/mlruns/artifacts/")
+    model = client(moved).get_logged_model(found["clean"].data.tags["pixelproof.model"])
+    assert Path(model.artifact_location.removeprefix("file://"), "MLmodel").is_file()
+    assert f"{moved}/mlruns" in model.artifact_location
+
+
 def test_old_runs_are_pruned_and_what_newer_ones_need_stays(repository: Path) -> None:
     before = runs(repository)
     text = (repository / "params.yaml").read_text()
@@ -253,6 +269,28 @@ def test_a_dead_server_is_told_at_once(command: list[str], tmp_path: Path) -> No
     if command[1] == "stage":
         run(root, *command, uri=uri, off=True)
         assert (root / "artifacts" / "images").exists()
+
+
+def test_several_processes_make_one_fresh_database(project_folder: Path) -> None:
+    code = (
+        "from pixelproof.stores import find_store\n"
+        "from pixelproof.tracking import Tracker\n"
+        "print(Tracker(find_store()).begin('key', 'test'))\n"
+    )
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            cwd=project_folder,
+            env=ENVIRONMENT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    said = [process.communicate(timeout=120) for process in started]
+    assert [process.returncode for process in started] == [0, 0, 0], said
+    assert len({out for out, _ in said}) == 1
 
 
 def test_a_server_that_goes_away_is_told_later(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _LAUNCH = """
@@ -34,3 +35,14 @@ def bound(command: Sequence[str]) -> list[str]:
     which must wait for it.
     """
     return [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), *command]
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """This process's environment, where the commands beside its Python are found first."""
+    folder = str(Path(sys.executable).parent)
+    path = os.environ.get("PATH", "")
+    return {
+        **os.environ,
+        "PATH": os.pathsep.join([folder, path] if path else [folder]),
+        **variables,
+    }

@@ -12,7 +12,7 @@ from contextlib import suppress
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-from pixelproof.children import bound
+from pixelproof.children import bound, environment
 from pixelproof.errors import PipelineError, ServiceError
 from pixelproof.params import Compute
 
@@ -119,7 +119,7 @@ class Children:
     def reproduce(
         self,
         stage: str,
-        environment: Mapping[str, str],
+        variables: Mapping[str, str],
         tell: Callable[[str], object],
         seconds: float,
     ) -> None:
@@ -127,7 +127,7 @@ class Children:
 
         Args:
             stage: As DVC calls it.
-            environment: What it finds in its environment beside ours.
+            variables: What it finds in its environment beside ours.
             tell: Is given each line that DVC and the stage write.
             seconds: After which it is stopped.
 
@@ -141,7 +141,7 @@ class Children:
                 raise StageError(f"{stage}: stopped", worth_retrying=False)
             process = subprocess.Popen(
                 bound(command),
-                env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
+                env=environment(**variables),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

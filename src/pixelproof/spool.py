@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from pixelproof import files
@@ -66,9 +66,14 @@ def waiting() -> Iterator[Spooled]:
 
 
 @contextmanager
-def sending() -> Iterator[None]:
-    """Hold the right to send: one process at a time, so that none makes a run twice."""
-    SPOOL.mkdir(parents=True, exist_ok=True)
-    with (SPOOL / ".lock").open("w") as lock:
+def held(folder: Path) -> Iterator[None]:
+    """Hold a folder's lock: one process at a time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def sending() -> AbstractContextManager[None]:
+    """Hold the right to send, so that no two processes make the same run."""
+    return held(SPOOL)

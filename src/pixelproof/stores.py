@@ -1,16 +1,19 @@
 """Where runs are kept, and whether it answers; found without importing MLflow."""
 
 import os
+import sqlite3
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from pixelproof.errors import ParameterError, ServiceError
 
 TRACKING = "PIXELPROOF_TRACKING"  # off: no tracking
+EXPERIMENT = "pixelproof"
 CHECK_SECONDS = 8.0
 WITHOUT = f"start it, set MLFLOW_TRACKING_URI, or go on without: {TRACKING}=off"
 
@@ -26,6 +29,11 @@ class Store:
 
     uri: str
     folder: Path | None
+
+
+def experiment_name() -> str:
+    """What the experiment is called: as MLflow's own variable says, else as the project."""
+    return os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
 
 
 def enabled() -> bool:
@@ -87,9 +95,11 @@ def check_store() -> Store:
     if not store.uri.startswith(("http://", "https://")):
         return store
     reason = ""
+    parts = urllib.parse.urlsplit(store.uri)
+    server = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
     for _ in range(2):
         try:
-            with urllib.request.urlopen(f"{store.uri.rstrip('/')}/health", timeout=CHECK_SECONDS):
+            with urllib.request.urlopen(f"{server}/health", timeout=CHECK_SECONDS):
                 return store
         except urllib.error.HTTPError as error:
             if error.code in (401, 403, 404):  # it is there; what it thinks of us shows later
@@ -99,6 +109,46 @@ def check_store() -> Store:
             reason = str(getattr(error, "reason", error))
         time.sleep(0.5)
     raise ServiceError(f"MLflow at {plain(store.uri)} does not answer ({reason}); {WITHOUT}")
+
+
+# What MLflow keeps as absolute addresses of files.
+_ADDRESSES = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+
+
+def follow_move(store: Store, experiment: str) -> None:
+    """Mend the addresses of a database whose folder was moved or copied to another place.
+
+    MLflow keeps absolute ones, so that runs of a project that was moved would lose their files.
+
+    Args:
+        store: A database on this machine.
+        experiment: The name of the project's experiment.
+    """
+    if store.folder is None or not (store.folder / "mlflow.db").is_file():
+        return
+    here = (store.folder / "artifacts").as_uri()
+    with closing(sqlite3.connect(store.folder / "mlflow.db", timeout=30)) as database, database:
+        known = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
+        if "experiments" not in known:
+            return
+        found = database.execute(
+            "SELECT artifact_location FROM experiments WHERE name = ?", (experiment,)
+        ).fetchone()
+        if found is None or found[0] == here or not found[0].startswith("file://"):
+            return
+        for table, column in _ADDRESSES:
+            if table in known:
+                database.execute(
+                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
+                    f"WHERE {column} = ? OR {column} LIKE ? || '/%'",
+                    (here, len(found[0]) + 1, found[0], found[0]),
+                )
 
 
 def plain(uri: str) -> str:

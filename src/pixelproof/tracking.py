@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -22,19 +22,13 @@ from pixelproof import records, spool
 from pixelproof.errors import ServiceError
 from pixelproof.records import Record
 from pixelproof.spool import Spooled
-from pixelproof.stores import WITHOUT, Store, plain
+from pixelproof.stores import WITHOUT, Store, experiment_name, follow_move, plain
 
 if TYPE_CHECKING:
     from mlflow.entities import Run, RunTag
 
-EXPERIMENT = "pixelproof"
 NOTE = "mlflow.note.content"  # what the page shows as a run's description
 SOURCES = ("src", "params.yaml", "dvc.yaml", "data.dvc")  # what a run is made from
-
-
-def experiment_name() -> str:
-    """What the experiment is called: as MLflow's own variable says, else as the project."""
-    return os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
 
 
 def _git(*arguments: str) -> str:
@@ -83,9 +77,9 @@ class Tracker:
             logging.getLogger(noisy).setLevel(logging.ERROR)
 
         self.store = store
-        with self._service():
-            if store.folder is not None:
-                store.folder.mkdir(parents=True, exist_ok=True)
+        # Processes that make a fresh database at once crash: one opens it after the other.
+        with self._service(), spool.held(store.folder) if store.folder else nullcontext():
+            follow_move(store, experiment_name())
             self._client = MlflowClient(store.uri)
             self.experiment = self._find_experiment()
         self._children: dict[str, dict[str, Run]] = {}

@@ -9,14 +9,15 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from urllib.parse import quote
 
-from pixelproof.children import bound
+from pixelproof.children import bound, environment
 from pixelproof.commands import show
 from pixelproof.errors import ParameterError, PipelineError, ServiceError
 from pixelproof.layout import ADVERSARIAL, CHECKPOINTS, LEDGER, MODELS, PLOTS
 from pixelproof.params import Params, load_params
 from pixelproof.sender import send, track_pipeline
-from pixelproof.stores import Store, check_store
+from pixelproof.stores import Store, check_store, experiment_name, follow_move
 
 DEMO = Path("profiles/elpv.yaml")
 UI_SECONDS = 90.0
@@ -44,7 +45,7 @@ def run_pipeline(params: Params) -> None:
         print(hint)
     with track_pipeline(params, "pixelproof run") as tracked:
         repro = bound([sys.executable, "-m", "dvc", "repro"])
-        process = subprocess.Popen(repro, env=os.environ | tracked.environment)
+        process = subprocess.Popen(repro, env=environment(**tracked.environment))
         try:
             code = process.wait()
         except BaseException:
@@ -77,9 +78,7 @@ def _free_port(wanted: int) -> int:
 
 def _experiment_address(server: str) -> str:
     """The page of the experiment on a server."""
-    from pixelproof.tracking import experiment_name
-
-    name = experiment_name()
+    name = quote(experiment_name())
     query = f"{server}/api/2.0/mlflow/experiments/get-by-name?experiment_name={name}"
     try:
         with urllib.request.urlopen(query, timeout=10) as answer:
@@ -112,6 +111,7 @@ def open_page(port: int) -> None:
         _open(_experiment_address(store.uri.rstrip("/")))
         return
     store.folder.mkdir(parents=True, exist_ok=True)
+    follow_move(store, experiment_name())
     found = _free_port(port)
     server = f"http://127.0.0.1:{found}"
     with (store.folder / "server.log").open("w") as log:

@@ -142,7 +142,7 @@ def test_a_new_stage_is_a_task_and_what_may_pass_is_tried_again(repository: Path
 def test_nothing_lives_on_and_the_next_run_resumes(
     repository: Path, number: signal.Signals
 ) -> None:
-    epochs = f"epochs: {400 + number}"
+    epochs = f"epochs: {100 + number}"
     edit(repository, "epochs: 2", epochs)
     process = start(repository)
     checkpoints = repository / "artifacts" / "checkpoints"
@@ -161,7 +161,7 @@ def test_nothing_lives_on_and_the_next_run_resumes(
         finish(repository)
         for arm in ("clean", "stuck-8"):
             curve = (repository / "plots" / "curves" / f"{arm}.csv").read_text().splitlines()
-            assert len(curve) == 1 + 400 + number
+            assert len(curve) == 1 + 100 + number
         assert not list(checkpoints.glob("*/*/state.pt"))
     edit(repository, epochs, "epochs: 2")
 
