@@ -74,9 +74,9 @@ def publish(address: str | None) -> str:
     said = verdict(summary)
     links = [f"[MLflow run]({address})"] if address else []
     links += [f"`{METRICS}/results.csv`", "`plots/error_rates.svg`"]
-    words = f"# Result\n\n{said}\n\n{result_markdown(summary, table)}\n\n{' · '.join(links)}\n"
+    words = f"{said}\n\n{result_markdown(summary, table)}\n\n{' · '.join(links)}\n"
     try:
-        create_markdown_artifact(key="result", markdown=words, description=said)
+        create_markdown_artifact(key="result", markdown=words)
     except Exception as error:  # the work is done, whatever becomes of its page
         get_run_logger().warning("the result could not be published: %s", error)
     return said

@@ -4,10 +4,13 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
+import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 
@@ -57,3 +60,59 @@ def mlflow_command(port: str, home: Path) -> list[str]:
     command = ["mlflow", "server", "--host", "127.0.0.1", "--port", port, "--workers", "1"]
     command += ["--backend-store-uri", f"sqlite:///{home}/mlflow.db"]
     return [*command, "--artifacts-destination", str(home)]
+
+
+@contextmanager
+def proxy(port: str, behave: Callable[[str], str]) -> Iterator[str]:
+    """A server before another one that does as it is told with each request.
+
+    Args:
+        port: Of the one behind.
+        behave: Is given a path; says `pass`, `lose` the reply, `hang`, or a status to answer with.
+
+    Yields:
+        Its address.
+    """
+
+    class Handler(BaseHTTPRequestHandler):
+        def handle_request(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            told = behave(self.path)
+            if told == "hang":
+                time.sleep(10)
+            if told not in ("pass", "lose"):
+                self.send_error(int(told) if told.isdigit() else 503)
+                return
+            headers = {key: value for key, value in self.headers.items() if key != "Host"}
+            request = urllib.request.Request(
+                f"http://127.0.0.1:{port}{self.path}", body or None, headers, method=self.command
+            )
+            try:
+                with urllib.request.urlopen(request, timeout=30) as answer:
+                    status, content = answer.status, answer.read()
+            except urllib.error.HTTPError as error:
+                with error:
+                    status, content = error.code, error.read()
+            if told == "lose":
+                self.close_connection = True
+                return
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(content)))
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_request  # noqa: N815
+
+        def log_message(self, *arguments: object) -> None:
+            """Say nothing."""
+
+    front = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=front.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{front.server_port}"
+    finally:
+        front.shutdown()
+        thread.join()
+        front.server_close()

@@ -18,7 +18,7 @@ from PIL import Image
 from pixelproof import stores
 from pixelproof.errors import ParameterError, ServiceError
 from tests.repository import ENVIRONMENT, make_repository, run
-from tests.servers import free_port, mlflow_command, server, wait_for
+from tests.servers import free_port, mlflow_command, proxy, server, wait_for
 
 MODELS = ["baseline", "clean", "stuck-8"]
 RUNS = sorted([*MODELS, "select", "generate", "attack-baseline"])
@@ -317,3 +317,40 @@ def test_a_server_that_goes_away_is_told_later(tmp_path: Path) -> None:
         assert {"select", "baseline"} < names
         assert len(found) == 3
     assert not list((root / "artifacts" / "spool").glob("*.json"))
+
+
+def test_lost_replies_errors_and_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, root = tmp_path / "server", tmp_path / "project"
+    home.mkdir()
+    root.mkdir()
+    make_repository(root)
+    port = str(free_port())
+    lost: set[str] = set()
+    mode = "lose"
+
+    def behave(path: str) -> str:
+        if mode != "lose" or not path.startswith("/api") or path in lost or "search" in path:
+            return "pass" if path == "/health" or mode == "lose" else mode
+        lost.add(path)  # the first reply of each kind is lost
+        return "lose"
+
+    with server([sys.executable, "-m", *mlflow_command(port, home)], home):
+        wait_for(f"http://127.0.0.1:{port}/health", home / "log")
+        with proxy(port, behave) as uri:
+            run(root, "pixelproof", "stage", "select", uri=uri)
+            run(root, "pixelproof", "track", uri=uri)
+            assert "/api/2.0/mlflow/runs/create" in lost
+            client = MlflowClient(f"http://127.0.0.1:{port}")
+            names = [one.info.run_name.partition(" ")[0] for one in client.search_runs(["1"])]
+            assert sorted(names) == ["pipeline", "select"]
+            for number, fault in enumerate(["500", "429", "hang"], 1):
+                mode = fault
+                (root / "artifacts" / "spool" / "session").unlink()
+                monkeypatch.setitem(ENVIRONMENT, "MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
+                start = time.monotonic()
+                out = run(root, "pixelproof", "stage", "select", uri=uri)
+                assert time.monotonic() - start < 60
+                assert f"{number} records wait in artifacts/spool" in out
+            mode = "pass"
+            assert run(root, "pixelproof", "track", uri=uri).strip() == "3 records sent"
+            assert len(client.search_runs(["1"])) == 2

@@ -95,8 +95,7 @@ def check_store() -> Store:
     if not store.uri.startswith(("http://", "https://")):
         return store
     reason = ""
-    parts = urllib.parse.urlsplit(store.uri)
-    server = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
+    server = server_of(store.uri)
     for _ in range(2):
         try:
             with urllib.request.urlopen(f"{server}/health", timeout=CHECK_SECONDS):
@@ -149,6 +148,12 @@ def follow_move(store: Store, experiment: str) -> None:
                     f"WHERE {column} = ? OR {column} LIKE ? || '/%'",
                     (here, len(found[0]) + 1, found[0], found[0]),
                 )
+
+
+def server_of(uri: str) -> str:
+    """The address of a server, without the name and the password in it."""
+    parts = urllib.parse.urlsplit(uri)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
 
 
 def plain(uri: str) -> str:

@@ -22,7 +22,7 @@ from pixelproof import records, spool
 from pixelproof.errors import ServiceError
 from pixelproof.records import Record
 from pixelproof.spool import Spooled
-from pixelproof.stores import WITHOUT, Store, experiment_name, follow_move, plain
+from pixelproof.stores import WITHOUT, Store, experiment_name, follow_move, plain, server_of
 
 if TYPE_CHECKING:
     from mlflow.entities import Run, RunTag
@@ -111,8 +111,9 @@ class Tracker:
 
     def address(self, run: str) -> str:
         """The page of a run: on the server, or on that of `make ui`."""
-        server = self.store.uri if self.store.folder is None else "http://127.0.0.1:5000"
-        page = f"{server.rstrip('/')}/#/experiments/{self.experiment}/runs/{run}"
+        local = self.store.folder is not None
+        server = "http://127.0.0.1:5000" if local else server_of(self.store.uri)
+        page = f"{server}/#/experiments/{self.experiment}/runs/{run}"
         return f"{page}?workflowType=machine_learning"
 
     def _search(self, tags: Mapping[str, str], **keys: Any) -> list["Run"]:

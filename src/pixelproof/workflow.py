@@ -17,7 +17,7 @@ from pixelproof.errors import ParameterError, PipelineError, ServiceError
 from pixelproof.layout import ADVERSARIAL, CHECKPOINTS, LEDGER, MODELS, PLOTS
 from pixelproof.params import Params, load_params
 from pixelproof.sender import send, track_pipeline
-from pixelproof.stores import Store, check_store, experiment_name, follow_move
+from pixelproof.stores import Store, check_store, experiment_name, follow_move, server_of
 
 DEMO = Path("profiles/elpv.yaml")
 UI_SECONDS = 90.0
@@ -108,7 +108,7 @@ def open_page(port: int) -> None:
     """
     store = check_store()
     if store.folder is None:
-        _open(_experiment_address(store.uri.rstrip("/")))
+        _open(_experiment_address(server_of(store.uri)))
         return
     store.folder.mkdir(parents=True, exist_ok=True)
     follow_move(store, experiment_name())
