@@ -144,8 +144,9 @@ def test_nothing_lives_on_and_the_next_run_resumes(
 ) -> None:
     epochs = f"epochs: {100 + number}"
     edit(repository, "epochs: 2", epochs)
-    process = start(repository)
     checkpoints = repository / "artifacts" / "checkpoints"
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    process = start(repository)
     end = time.monotonic() + 120
     while not list(checkpoints.glob("*/*/state.pt")) and time.monotonic() < end:
         time.sleep(0.1)
