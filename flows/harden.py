@@ -137,7 +137,8 @@ def server() -> Iterator[None]:
     command += ["--port", port, "--log-level", "error", "--lifespan", "on"]
     quick = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1"}
     environment = os.environ | quick | {"PREFECT__SERVER_FINAL": "1"}
-    process = subprocess.Popen(bound(command), env=environment)
+    # In a session of its own, or Ctrl-C would end it before the flow that reports to it.
+    process = subprocess.Popen(bound(command), env=environment, start_new_session=True)
     url = f"http://127.0.0.1:{port}/api"
     try:
         _wait_for(f"{url}/health", process)
@@ -146,7 +147,11 @@ def server() -> Iterator[None]:
             APILogWorker.drain_all(timeout=10)  # else the last lines find no server
     finally:
         process.terminate()
-        process.wait()
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def _wait_for(url: str, process: "subprocess.Popen[bytes]") -> None:

@@ -68,6 +68,7 @@ def test_lines_and_environment_pass_through(workspace: Path) -> None:
         ("echo 'pixelproof: x.png: damaged'; exit 3", "one: x.png: damaged", False),
         ("exit 2", "failed to reproduce 'one'", False),
         ("kill -KILL $$", "it was killed", True),
+        ("kill -KILL $PPID", "it was killed", True),  # dvc itself
     ],
 )
 def test_what_is_worth_another_try(workspace: Path, command: str, words: str, retry: bool) -> None:

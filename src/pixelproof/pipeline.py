@@ -92,14 +92,14 @@ def places(compute: Compute) -> list[dict[str, str]]:
     return [dict(threads) for _ in range(count)]
 
 
-def _failure(stage: str, lines: list[str]) -> StageError:
-    """What went wrong, from what DVC and the stage have said."""
+def _failure(stage: str, lines: list[str], ended: int) -> StageError:
+    """What went wrong, from what DVC and the stage have said, and how DVC itself ended."""
     text = "\n".join(lines)
     code = int((re.findall(r"exited with (-?\d+)", text) or ["1"])[-1])
     said = [line.removeprefix("pixelproof: ") for line in lines if line.startswith("pixelproof: ")]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
     reason = (said or errors or lines or ["it said nothing"])[-1]
-    killed = code < 0 or code == 128 + signal.SIGKILL
+    killed = ended < 0 or code < 0 or code == 128 + signal.SIGKILL
     if killed and not said:
         reason = "it was killed; the memory may have been full"
     busy = any(words in text for words in _BUSY)
@@ -180,7 +180,7 @@ class Children:
             hours = f"{seconds / 3600:g} h"
             raise StageError(f"{stage}: stopped after {hours} (compute.stage_hours)", False)
         if code != 0:
-            raise _failure(stage, lines)
+            raise _failure(stage, lines, code)
 
     def stop(self) -> None:
         """Stop all that runs, and let nothing start any more."""

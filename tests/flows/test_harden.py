@@ -37,6 +37,7 @@ def start(root: Path) -> "subprocess.Popen[str]":
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,  # a group of its own, as a terminal makes one
     )
 
 
@@ -152,7 +153,10 @@ def test_nothing_lives_on_and_the_next_run_resumes(
         time.sleep(0.1)
     assert running(repository, "stage finetune")
     assert any("uvicorn" in line for line in left(repository))
-    process.send_signal(number)
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)  # Ctrl-C reaches all of a terminal's group
+    else:
+        process.send_signal(number)
     process.communicate(timeout=15)
     assert process.returncode != 0
     time.sleep(1)
