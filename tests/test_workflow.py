@@ -69,6 +69,14 @@ def test_a_failing_stage_and_what_was_left_running(repository: Path) -> None:
     edit(repository, "weights: missing.pt", "weights: none")
 
 
+def test_a_pipeline_that_dvc_alone_has_left_is_closed_later(repository: Path) -> None:
+    run(repository, "dvc", "repro", "-q", "-f", "-s", "select")
+    assert status(repository)[0] == "RUNNING"
+    edit(repository, "resamples: 500", "resamples: 400")
+    run(repository, "dvc", "repro", "-q", "-f", "-s", "select")
+    assert status(repository)[:2] == ["RUNNING", "KILLED"]
+
+
 def test_the_page_opens_on_the_experiment(repository: Path) -> None:
     port = free_port()
     command = ["pixelproof", "ui", "--port", str(port)]

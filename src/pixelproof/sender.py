@@ -87,15 +87,14 @@ def tell(params: Params, stage: str, item: str | None, started: float) -> None:
     """
     if not enabled():
         return
-    found = records.of_stage(params, stage, item)
     name = stage if item is None else f"{stage}@{item}"
-    _put(params, found, name, started, os.environ.get(PARENT))
     sender = os.environ.get(SENDER)
-    if not (sender and Path(f"/proc/{sender}").exists()):
-        try:
+    try:
+        _put(params, records.of_stage(params, stage, item), name, started, os.environ.get(PARENT))
+        if not (sender and Path(f"/proc/{sender}").exists()):
             send()
-        except ServiceError as error:
-            _warn(error)
+    except PixelproofError as error:  # the stage's work is done and must not be done again
+        _warn(error)
 
 
 def _put(

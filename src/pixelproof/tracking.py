@@ -27,6 +27,7 @@ from pixelproof.stores import WITHOUT, Store, experiment_name, follow_move, plai
 if TYPE_CHECKING:
     from mlflow.entities import Run, RunTag
 
+OWNER = "pixelproof.owner"  # host and process that a pipeline run ends with
 NOTE = "mlflow.note.content"  # what the page shows as a run's description
 SOURCES = ("src", "params.yaml", "dvc.yaml", "data.dvc")  # what a run is made from
 
@@ -45,10 +46,6 @@ def _common_tags() -> dict[str, str]:
         "dvc.experiment": os.environ.get("DVC_EXP_NAME", ""),
     }
     return {key: value for key, value in tags.items() if value}
-
-
-def _this_process() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def _alive(owner: str) -> bool:
@@ -139,8 +136,11 @@ class Tracker:
         tags = {"pixelproof.pipeline": pipeline, "pixelproof.kind": "pipeline"}
         name = time.strftime("pipeline %Y-%m-%d %H:%M", time.localtime(started))
         run = self._find_or_make(tags, name, started)
+        if OWNER not in run.data.tags:  # a stage of a bare `dvc repro` asks, a child of it
+            owner = f"{socket.gethostname()}:{os.getppid()}"
+            self._client.set_tag(run.info.run_id, OWNER, owner)
         for other in self._search({"pixelproof.kind": "pipeline"}):
-            owner = other.data.tags.get("pixelproof.owner")
+            owner = other.data.tags.get(OWNER, "")
             if other.info.status == "RUNNING" and owner and not _alive(owner):
                 self._client.set_terminated(other.info.run_id, "KILLED")
         return run
@@ -159,7 +159,7 @@ class Tracker:
             run = self._pipeline_run(pipeline, time.time())
             run_id = str(run.info.run_id)
             if run.info.status != "FINISHED":
-                self._client.set_tag(run_id, "pixelproof.owner", _this_process())
+                self._client.set_tag(run_id, OWNER, f"{socket.gethostname()}:{os.getpid()}")
                 self._client.set_tag(run_id, "mlflow.source.name", source)
                 self._client.update_run(run_id, "RUNNING")
         return run_id
