@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from pixelproof import workflow
+from pixelproof.params import load_params
+from tests.conftest import ROOT
 from tests.repository import ENVIRONMENT, make_repository, run, running
 from tests.servers import free_port
 
@@ -69,6 +72,21 @@ def test_a_failing_stage_and_what_was_left_running(repository: Path) -> None:
     edit(repository, "weights: missing.pt", "weights: none")
 
 
+def test_a_gpu_is_pointed_out_under_the_default_profile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = load_params(ROOT / "params.yaml")
+    monkeypatch.setattr(workflow, "DEMO", ROOT / "profiles" / "elpv.yaml")
+    monkeypatch.setattr(workflow, "GPU", tmp_path / "none")
+    assert workflow._hint(params) is None
+    monkeypatch.setattr(workflow, "GPU", tmp_path)
+    hint = workflow._hint(params)
+    assert hint is not None
+    assert "profile use resnet101" in hint
+    assert "\n" not in hint
+    assert workflow._hint(load_params(ROOT / "profiles" / "tables.yaml")) is None
+
+
 def test_a_pipeline_that_dvc_alone_has_left_is_closed_later(repository: Path) -> None:
     run(repository, "dvc", "repro", "-q", "-f", "-s", "select")
     assert status(repository)[0] == "RUNNING"
@@ -90,7 +108,8 @@ def test_the_page_opens_on_the_experiment(repository: Path) -> None:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
             assert answer.status == 200
     finally:
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGINT)  # as Ctrl-C
         process.communicate(timeout=20)
+    assert process.returncode == 0
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10)

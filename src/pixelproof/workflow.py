@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -20,13 +21,13 @@ from pixelproof.sender import send, track_pipeline
 from pixelproof.stores import Store, check_store, experiment_name, follow_move, server_of
 
 DEMO = Path("profiles/elpv.yaml")
+GPU = Path("/dev/nvidia0")  # told without importing torch
 UI_SECONDS = 90.0
 
 
 def _hint(params: Params) -> str | None:
     """How to use a GPU that the default profile leaves nearly idle."""
-    gpu = Path("/dev/nvidia0").exists()
-    if not (gpu and DEMO.is_file() and params == load_params(DEMO)):
+    if not (GPU.exists() and DEMO.is_file() and params == load_params(DEMO)):
         return None
     return (
         "A GPU was found: `pixelproof profile use resnet101 && make run` fine-tunes ResNet101 on "
@@ -56,7 +57,8 @@ def run_pipeline(params: Params) -> None:
             raise PipelineError("a stage failed, see above; `make run` goes on from there")
     print(show())
     if tracked.address:
-        print("Compare runs: make ui")
+        remote = os.environ.get("MLFLOW_TRACKING_URI", "").startswith("http")
+        print(f"Compare runs: {tracked.address if remote else 'make ui'}")
 
 
 def send_waiting() -> str:
@@ -120,7 +122,8 @@ def open_page(port: int) -> None:
         try:
             _wait_for(f"{server}/health", process)
             _open(_experiment_address(server))
-            process.wait()
+            with suppress(KeyboardInterrupt):  # how a person ends it
+                process.wait()
         finally:
             process.terminate()
             process.wait()
