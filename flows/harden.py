@@ -6,6 +6,7 @@ tries again what may pass, stops what takes too long, and shows where it stands.
 
 import os
 import queue
+import signal
 import socket
 import subprocess
 import sys
@@ -167,8 +168,14 @@ def _wait_for(url: str, process: "subprocess.Popen[bytes]") -> None:
 
 def main() -> int:
     """Run the flow here and now; returns the exit code."""
-    with server():
-        state = harden(return_state=True)
+    try:
+        with server():
+            state = harden(return_state=True)
+    except KeyboardInterrupt:
+        # The stages are stopped and the run is recorded. What Prefect's threads would still say
+        # to a server that is gone they would try to say for minutes.
+        print("pixelproof: interrupted", file=sys.stderr, flush=True)
+        os._exit(128 + signal.SIGINT)
     if state.is_completed():
         return 0
     print(f"pixelproof: {state.message}", file=sys.stderr)
