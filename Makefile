@@ -57,7 +57,9 @@ test: check
 	pytest -n $(TEST_PROCESSES) --dist loadfile
 
 clean:
-	rm -rf artifacts reports plots/curves/*.csv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@# Records that still wait for the tracking store stay.
+	test ! -d artifacts || find artifacts -mindepth 1 -maxdepth 1 ! -name spool -exec rm -rf {} +
+	rm -rf reports plots/curves/*.csv .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 lock:
 	@$(PYTHON) -m venv .venv/lock && .venv/lock/bin/python -m pip install -qq uv
