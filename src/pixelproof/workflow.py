@@ -199,7 +199,8 @@ def prune(keep: int) -> str:
     tracker = Tracker(store)
     runs, models = tracker.prune(keep)
     unused = _remove_unused(load_params())
-    revision = ["--rev", "HEAD", "--num", str(keep)] if _has_commits() else []
+    commits = ["--rev", "HEAD", "--num", str(keep), "--all-experiments"]
+    revision = commits if _has_commits() else []
     collected = subprocess.run(
         [sys.executable, "-m", "dvc", "gc", "--workspace", *revision, "--force", "--quiet"],
         capture_output=True,
