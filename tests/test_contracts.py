@@ -24,7 +24,7 @@ LAYERS = [
     ["records", "stores"],
     ["stages", "serving"],
     ["sweep", "training", "report", "comparison"],
-    ["adversarial", "change_sets", "ledger"],
+    ["adversarial", "change_sets", "ledger", "augmentations"],
     ["classifiers", "architectures", "class_names", "imagenet"],
     ["images", "subsets"],
     ["params", "progress", "layout", "files", "devices", "children"],

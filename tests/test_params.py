@@ -169,6 +169,7 @@ def test_originals_alone_need_no_arms_and_no_training_split() -> None:
     whole["finetune"]["arms"] = {}
     whole["models"] = ["baseline"]
     whole["select"]["split"] = "none"
+    whole["evaluate"] |= {"magnitude": None, "area": None}
     assert parse_params(whole).models == ("baseline",)
 
 

@@ -11,8 +11,10 @@ from pixelproof.core.pixel_index import pixel_index
 from pixelproof.core.statistics import (
     Interval,
     balanced_accuracy,
+    median_interval,
     paired_difference,
     rate_interval,
+    sign_flip_p_value,
     wilson,
 )
 from pixelproof.errors import DataError
@@ -39,7 +41,10 @@ RESULT_COLUMNS = [
     "pi_high",
 ]
 SETTING = ["experiment", "epsilon", "steps", "n", "values", "area"]
-ADVERSARIAL_SETS = ("transfer_fgsm",)  # judged on the whole set, not on the common images
+ADVERSARIAL_SETS = (
+    "transfer_fgsm",
+    "adversarial_pixels",
+)  # judged on the whole set, not on the common images
 
 Ledgers = Mapping[str, pd.DataFrame]
 
@@ -47,6 +52,11 @@ Ledgers = Mapping[str, pd.DataFrame]
 def without(ledger: pd.DataFrame, seen: Collection[str]) -> pd.DataFrame:
     """A ledger without the images that any compared model was trained on."""
     return ledger[~ledger["image"].isin(list(seen))]
+
+
+def of_split(ledger: pd.DataFrame, split: str) -> pd.DataFrame:
+    """The rows of the images of a split: `held_out`, or `train` of the protocol `paper`."""
+    return ledger[ledger["split"] == split]
 
 
 def common_images(ledgers: Ledgers, limit: int | None = None) -> list[str]:
@@ -75,7 +85,6 @@ def _result(model: str, setting: Mapping[str, Any], wrong: npt.NDArray[np.bool_]
     return {
         "model": model,
         **setting,
-        "protocol": "held_out",
         "images": wrong.shape[0],
         "draws": wrong.shape[1],
         "wrong": int(wrong.sum()),
@@ -87,10 +96,16 @@ def _result(model: str, setting: Mapping[str, Any], wrong: npt.NDArray[np.bool_]
 
 def _with_pi(row: dict[str, Any], side: int) -> dict[str, Any]:
     """Add Pi (Equation 7), which is linear in the error rate, so its bounds follow."""
-    if row["n"]:
+    if row["n"] and row["experiment"] not in ADVERSARIAL_SETS:
         for key, rate in (("pi", "error_rate"), ("pi_low", "error_low"), ("pi_high", "error_high")):
             row[key] = pixel_index(row[rate], row["n"], side, row["values"], row["area"])
     return row
+
+
+def _among(images: list[str], rows: pd.DataFrame) -> list[str]:
+    """Those of the images that an experiment on some of them has taken."""
+    taken = set(rows["image"])
+    return [image for image in images if image in taken]
 
 
 def _settings(ledger: pd.DataFrame) -> list[tuple[dict[str, Any], pd.DataFrame]]:
@@ -105,25 +120,68 @@ def _settings(ledger: pd.DataFrame) -> list[tuple[dict[str, Any], pd.DataFrame]]
     return named
 
 
-def results(ledgers: Ledgers, common: list[str], side: int) -> pd.DataFrame:
+def results(
+    ledgers: Ledgers, common: list[str], side: int, protocol: str = "held_out"
+) -> pd.DataFrame:
     """One row a model, experiment and setting, with the columns of `RESULT_COLUMNS`.
 
     `clean` counts every held-out image; changed images and attacks on the model itself count
-    the common set; adversarial sets count themselves.
+    the common set, or those of it that were attacked; adversarial sets count themselves.
 
     Args:
         ledgers: By model.
         common: The common set.
         side: The side of the images in pixels.
+        protocol: What the ledgers' rows belong to.
     """
     rows = []
     for model, ledger in ledgers.items():
         for setting, group in _settings(ledger):
+            if setting["experiment"] == "boundary":
+                continue
             whole = setting["experiment"] in ("clean", *ADVERSARIAL_SETS)
-            images = sorted(group["image"].unique()) if whole else common
-            rows.append(_with_pi(_result(model, setting, wrong_by_image(group, images)), side))
+            images = sorted(group["image"].unique()) if whole else _among(common, group)
+            if images:
+                found = _result(model, setting, wrong_by_image(group, images))
+                rows.append(_with_pi({**found, "protocol": protocol}, side))
     table = pd.DataFrame(rows, columns=RESULT_COLUMNS)
     return table.astype(dict.fromkeys(["epsilon", "steps", "n", "area"], "Int64"))
+
+
+def boundary(ledgers: Ledgers, common: list[str], params: Params) -> pd.DataFrame:
+    """How far the common images lie from each model's decision boundary (Equations 3 to 6).
+
+    Args:
+        ledgers: By model.
+        common: The common set.
+        params: For the origins and the tests.
+
+    Returns:
+        One row a model that was measured: model, images, the median distance with the bounds of
+        its interval of order statistics, the mean of the paired differences to its original
+        (above 0: the paper's r' > r), and their p-value by sign flips. Images whose gradient is
+        zero lie infinitely far and stand in the median alone.
+    """
+    found = {}
+    for model, ledger in ledgers.items():
+        rows = ledger[ledger["experiment"] == "boundary"].set_index("image")["margin"]
+        found[model] = rows.reindex([image for image in common if image in rows.index])
+    table = []
+    for model, distances in found.items():
+        if distances.empty:
+            continue
+        row = {"model": model, "images": len(distances)}
+        row |= median_interval(distances.to_numpy(dtype=float))._asdict()
+        origin = params.origin(model)
+        if origin != model:
+            gaps = (distances - found[origin]).to_numpy(dtype=float)
+            gaps = gaps[np.isfinite(gaps)]
+            row["difference_to_baseline"] = float(gaps.mean()) if len(gaps) else np.nan
+            compare = params.compare
+            row["p_value"] = sign_flip_p_value(gaps, compare.resamples, compare.seed)
+        table.append(row)
+    columns = ["model", "images", "value", "low", "high", "difference_to_baseline", "p_value"]
+    return pd.DataFrame(table, columns=columns).rename(columns={"value": "median"})
 
 
 def clean_figures(ledger: pd.DataFrame) -> dict[str, Any]:
@@ -167,7 +225,8 @@ def summary(ledgers: Ledgers, common: list[str], params: Params) -> dict[str, An
         What `metrics/summary.json` holds.
     """
     compare, reference = params.compare, params.compare.reference
-    values, grid = params.evaluate.changes[reference.experiment]
+    grid = params.reference_grid
+    values = grid.values
     side = params.select.size
     at_reference = {}
     for model, ledger in ledgers.items():

@@ -117,7 +117,11 @@ class Generate:
 
 @dataclass(frozen=True)
 class Arm:
-    """One hardened or control classifier; n = 0 fine-tunes on unchanged images."""
+    """One hardened or control classifier; n = 0 fine-tunes on unchanged images.
+
+    `augment` names what is done to the images beside that, and `seed` replaces the arms' own:
+    both make controls.
+    """
 
     baseline: str
     n: int = 0
@@ -125,8 +129,11 @@ class Arm:
     area: int | None = None
     mix: float = 0.0
     train: Literal["whole", "head"] = "whole"
+    augment: Literal["none", "geometric", "colour", "erasing", "autoaugment"] = "none"
+    seed: int | None = None
 
     def __post_init__(self) -> None:
+        require(self.seed is None or 0 <= self.seed < 2**63, "seed", "null or from 0", self.seed)
         require(self.n >= 0, "n", "a number of pixels from 0 (0: unchanged images)", self.n)
         require(self.area is None or self.area >= 1, "area", "null or a side from 1", self.area)
         require(0 <= self.mix < 1, "mix", "a share from 0, below 1", self.mix)
@@ -180,6 +187,47 @@ class Pixels:
 
 
 @dataclass(frozen=True)
+class Magnitude:
+    """How far from its old value a changed pixel may lie (Table 7)."""
+
+    offset: tuple[int, ...]
+    n: tuple[int, ...]
+    models: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        require(bool(self.offset), "offset", "one or more offsets", self.offset)
+        for offset in self.offset:
+            require(1 <= offset <= 255, "offset", "integers from 1 to 255", offset)
+        require(len(set(self.offset)) == len(self.offset), "offset", "each once", self.offset)
+        Pixels(self.n)
+
+
+@dataclass(frozen=True)
+class Area:
+    """In which centred squares pixels change (Table 8), as shares of the image's side."""
+
+    share: tuple[float, ...]
+    n: tuple[int, ...]
+    models: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        require(bool(self.share), "share", "one or more shares of the side", self.share)
+        for share in self.share:
+            require(0 < share <= 1, "share", "shares of the side above 0, to 1", share)
+        Pixels(self.n)
+
+
+@dataclass(frozen=True)
+class AdversarialPixels:
+    """How many pixels change at random in the examples that fool an original (Table 9)."""
+
+    n: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        Pixels(self.n)
+
+
+@dataclass(frozen=True)
 class Whitebox:
     """The strengths of an attack on each model itself."""
 
@@ -193,25 +241,94 @@ class Whitebox:
 
 
 @dataclass(frozen=True)
+class Iterated(Whitebox):
+    """The strengths and steps of an iterated attack, on some of the held-out images."""
+
+    steps: tuple[int, ...] = (10,)
+    images: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        fine = bool(self.steps) and min(self.steps) >= 2
+        require(fine, "steps", "numbers of steps from 2", self.steps)
+        require(len(set(self.steps)) == len(self.steps), "steps", "each once", self.steps)
+        _check_images(self.images)
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """On how many held-out images the distance to the decision boundary is taken."""
+
+    images: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_images(self.images)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """One range of values in one area, over some numbers of changed pixels.
+
+    Attributes:
+        experiment: What it belongs to.
+        values: See `draw_changes`.
+        area: The side of the centred square that holds the changes; None is the whole image.
+        n: Numbers of changed pixels.
+        models: Which models are measured; None is all.
+    """
+
+    experiment: str
+    values: str
+    area: int | None
+    n: tuple[int, ...]
+    models: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
 class Evaluate:
     """The experiments; one left out or null is not run."""
 
     draws: int = 4
     batch_size: int = 64
+    protocols: tuple[Literal["held_out", "paper"], ...] = ("held_out",)
     pixels: Pixels | None = None
     stuck: Pixels | None = None
+    magnitude: Magnitude | None = None
+    area: Area | None = None
+    adversarial_pixels: AdversarialPixels | None = None
     transfer_fgsm: bool = True
     whitebox_fgsm: Whitebox | None = None
+    whitebox_iterated: Iterated | None = None
+    boundary: Boundary | None = None
 
     def __post_init__(self) -> None:
         require(self.draws >= 1, "draws", "a number from 1", self.draws)
+        fine = "held_out" in self.protocols and len(set(self.protocols)) == len(self.protocols)
+        require(fine, "protocols", "[held_out] or [held_out, paper]", list(self.protocols))
         require(self.batch_size >= 1, "batch_size", "a number from 1", self.batch_size)
 
-    @property
-    def changes(self) -> dict[str, tuple[str, Pixels]]:
-        """The experiments that change pixels at random: name -> (values, grid)."""
-        grids = {"pixels": ("full", self.pixels), "stuck": ("stuck", self.stuck)}
-        return {name: (values, grid) for name, (values, grid) in grids.items() if grid}
+    def grids(self, side: int) -> list[Grid]:
+        """What the experiments that change pixels at random measure, in images of this side."""
+        grids = [
+            Grid(name, values, one.area, one.n)
+            for name, values, one in (
+                ("pixels", "full", self.pixels),
+                ("stuck", "stuck", self.stuck),
+            )
+            if one
+        ]
+        if self.magnitude:
+            one, models = self.magnitude.n, self.magnitude.models
+            grids += [
+                Grid("magnitude", f"offset:{offset}", None, one, models)
+                for offset in self.magnitude.offset
+            ]
+        if self.area:
+            for share in self.area.share:
+                box = max(1, round(share * side))
+                whole = None if box == side else box
+                grids.append(Grid("area", "full", whole, self.area.n, self.area.models))
+        return grids
 
 
 @dataclass(frozen=True)
@@ -298,6 +415,23 @@ class Params:
         """The name of the original classifier that a model is or was hardened from."""
         return model if model in self.baselines else self.finetune.arms[model].baseline
 
+    @property
+    def grids(self) -> list[Grid]:
+        """What the experiments that change pixels at random measure."""
+        return self.evaluate.grids(self.select.size)
+
+    @property
+    def paper_grids(self) -> list[Grid]:
+        """What the protocol `paper` measures on the training images (Table 10)."""
+        asked = "paper" in self.evaluate.protocols
+        return [grid for grid in self.grids if asked and grid.experiment in ("pixels", "stuck")]
+
+    @property
+    def reference_grid(self) -> Grid:
+        """The grid that the reference point lies on."""
+        wanted = self.compare.reference.experiment
+        return next(grid for grid in self.grids if grid.experiment == wanted)
+
     def _check_room(self, key: str, n: int, area: int | None) -> None:
         side = self.select.size if area is None else area
         expected = f"at most select.size = {self.select.size}"
@@ -305,15 +439,29 @@ class Params:
         require(n <= side * side, f"{key}.n", f"at most the {side * side} pixels of the area", n)
 
     def _check_evaluation(self) -> None:
-        for name, (_, grid) in self.evaluate.changes.items():
-            self._check_room(f"evaluate.{name}", max(grid.n), grid.area)
+        trained = "paper" not in self.evaluate.protocols or self.select.split != "none"
+        expected = "[held_out], since there are no training images"
+        require(trained, "evaluate.protocols", expected, list(self.evaluate.protocols))
+        for grid in self.grids:
+            key = f"evaluate.{grid.experiment}"
+            self._check_room(key, max(grid.n), grid.area)
+            for model in grid.models or ():
+                choose(f"{key}.models", model, self.models)
+        adversarial = self.evaluate.adversarial_pixels
+        if adversarial:
+            self._check_room("evaluate.adversarial_pixels", max(adversarial.n), None)
         reference = self.compare.reference
-        grids = self.evaluate.changes
-        choose("compare.reference.experiment", reference.experiment, grids)
-        counts = grids[reference.experiment][1].n
-        require(reference.n in counts, "compare.reference.n", f"one of {list(counts)}", reference.n)
+        counts = {grid.experiment: grid.n for grid in self.grids if grid.models is None}
+        known = [name for name in ("pixels", "stuck") if name in counts]
+        choose("compare.reference.experiment", reference.experiment, known)
+        n = counts[reference.experiment]
+        require(reference.n in n, "compare.reference.n", f"one of {list(n)}", reference.n)
         if self.compare.control is not None and self.finetune.arms:
             choose("compare.control", self.compare.control, self.finetune.arms)
+
+
+def _check_images(images: int | None) -> None:
+    require(images is None or images >= 1, "images", "null or a number from 1", images)
 
 
 def _check_training(learning_rate: float, batch_size: int, seed: int) -> None:

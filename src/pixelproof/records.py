@@ -20,6 +20,7 @@ from ruamel.yaml.error import YAMLError
 
 from pixelproof import files
 from pixelproof.change_sets import draws_name
+from pixelproof.core.changes import parse_values
 from pixelproof.layout import ADVERSARIAL, CHANGES, IMAGES, LEDGER, METRICS, MODELS, PLOTS
 from pixelproof.params import Arm, Params
 
@@ -181,9 +182,11 @@ def _model_params(params: Params, name: str) -> dict[str, Any]:
         "area": arm.area or params.select.size,
         "mix": arm.mix,
         "train": arm.train,
+        "augment": arm.augment,
         "fresh": params.finetune.fresh,
         "positions": params.generate.positions,
         **{key: getattr(recipe, key) for key in keys},
+        **({} if arm.seed is None else {"seed": arm.seed}),
         "baseline": params.origin(name),
         "classifier": baseline.classifier,
         "weights": baseline.weights,
@@ -219,13 +222,14 @@ def training(params: Params, name: str) -> Record:
 
 def evaluation(params: Params, name: str) -> Record:
     """What a model is worth on the unchanged held-out images."""
-    from pixelproof.comparison import clean_figures
+    from pixelproof.comparison import clean_figures, of_split
     from pixelproof.ledger import read_ledger
 
-    figures = clean_figures(read_ledger(LEDGER / f"{name}.parquet"))
+    ledger = of_split(read_ledger(LEDGER / f"{name}.parquet"), "held_out")
+    figures = clean_figures(ledger)
     datasets = _images("evaluation")
-    for values, grid in params.evaluate.changes.values():
-        datasets += _draws(CHANGES / "test", draws_name(values, grid.area), "evaluation")
+    for draws in dict.fromkeys(draws_name(grid.values, grid.area) for grid in params.grids):
+        datasets += _draws(CHANGES / "test", draws, "evaluation")
     return Record(name, "model", "evaluation", metrics=_clean(figures), datasets=datasets)
 
 
@@ -253,10 +257,22 @@ def _plain(name: str) -> str:
 
 
 def _rows(table: "pd.DataFrame") -> Iterator[tuple[str, float, int]]:
-    """Error rates and Pi by n as curves; Pi at n = 64; error rates of attacks."""
+    """Error rates and Pi by n, offset or side as curves; Pi at n = 64; error rates of attacks."""
     for row in table.to_dict("records"):
         experiment, rate = row["experiment"], float(row["error_rate"])
-        if math.isfinite(row["pi"]):
+        if row["protocol"] == "paper":
+            experiment = f"protocol_paper/{experiment}"
+        if experiment == "magnitude":
+            _, offset = parse_values(row["values"])
+            yield f"by_offset/magnitude_n{row['n']}_error_rate", rate, offset
+        elif experiment == "area":
+            yield f"by_side/area_n{row['n']}_error_rate", rate, int(row["area"])
+        elif experiment == "adversarial_pixels":
+            yield "by_n/adversarial_pixels_error_rate", rate, int(row["n"])
+        elif experiment == "whitebox_iterated":
+            strength = f"epsilon{row['epsilon']}_steps{row['steps']}"
+            yield f"{experiment}/error_rate_{strength}", rate, 0
+        elif math.isfinite(row["pi"]):
             yield f"by_n/{experiment}_error_rate", rate, int(row["n"])
             yield f"by_n/{experiment}_pi", float(row["pi"]), int(row["n"])
             if row["n"] == COMPARED_N:

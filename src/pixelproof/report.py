@@ -2,50 +2,84 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from pixelproof import files
+from pixelproof.core.changes import parse_values
 from pixelproof.params import Params
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Summary = Mapping[str, Any]
 
 
 def draw_error_rates(table: pd.DataFrame, params: Params, path: Path) -> None:
-    """Draw the error rate against the number of changed pixels (after Figure 8).
+    """Draw the error rates over number, magnitude and area (after Figures 8, 9 and 10).
 
     Args:
         table: As `comparison.results` returns it.
-        params: For the experiments that change pixels.
+        params: For the order of the models.
         path: Of the SVG; the same table gives the same bytes.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    experiments = list(params.evaluate.changes)
+    table = table[table["protocol"] == "held_out"]
+    panels = [one for one in _PANELS if (table["experiment"] == one).any()]
     with mpl.rc_context({"svg.hashsalt": "pixelproof", "font.size": 9}):
-        figure = Figure(figsize=(1 + 4 * len(experiments), 3.4), layout="constrained")
-        axes = figure.subplots(1, len(experiments), sharey=True, squeeze=False)[0]
-        for axis, experiment in zip(axes, experiments, strict=True):
-            rows = table[table["experiment"] == experiment]
-            for model in params.models:
-                line = rows[rows["model"] == model].sort_values("n")
-                n = line["n"].to_numpy(dtype=float)
-                axis.plot(n, 100 * line["error_rate"], marker="o", markersize=3, label=model)
-                low, high = 100 * line["error_low"], 100 * line["error_high"]
-                axis.fill_between(n, low, high, alpha=0.15)
-            axis.set_xscale("log", base=2)
-            axis.set_xticks(
-                sorted(rows["n"].unique()), [str(n) for n in sorted(rows["n"].unique())]
-            )
-            axis.set_xlabel(f"changed pixels ({params.evaluate.changes[experiment][0]})")
-            axis.set_title(experiment)
-            axis.grid(alpha=0.3)
-        axes[0].set_ylabel("wrong, % of common images (95 % interval)")
+        columns = min(2, len(panels))
+        rows = -(-len(panels) // columns)
+        size = (1 + 4 * columns, 0.4 + 3 * rows)
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False).ravel()
+        for axis, experiment in zip(axes, panels, strict=False):
+            _draw_panel(axis, experiment, table[table["experiment"] == experiment], params)
+        for axis in axes[len(panels) :]:
+            axis.axis("off")
+        for axis in axes[::columns]:
+            axis.set_ylabel("wrong, % of common images (95 % interval)")
         axes[0].legend(frameon=False)
         with files.atomic(path) as temporary:
             figure.savefig(temporary, format="svg", metadata={"Date": None})
+
+
+_PANELS = {  # experiment -> what it goes over, in words
+    "pixels": "changed pixels (full range)",
+    "stuck": "changed pixels (stuck: 0 or 255)",
+    "magnitude": "largest change of a value",
+    "area": "side of the changed square in pixels",
+}
+
+
+def _draw_panel(axis: "Axes", experiment: str, rows: pd.DataFrame, params: Params) -> None:
+    """Error rates over n, or over offset or side at the largest n."""
+    at = {
+        "magnitude": rows["values"].map(lambda values: parse_values(str(values))[1]),
+        "area": rows["area"],
+    }.get(experiment, rows["n"])
+    words = _PANELS[experiment]
+    if experiment in ("magnitude", "area"):
+        n = rows["n"].max()
+        at, rows = at[rows["n"] == n], rows[rows["n"] == n]
+        words = f"{words}, n = {n}"
+    else:
+        axis.set_xscale("log", base=2)
+    for number, model in enumerate(params.models):
+        line = rows[rows["model"] == model].assign(at=at.astype(float)).sort_values("at")
+        color = f"C{number % 10}"
+        rate = 100 * line["error_rate"]
+        axis.plot(line["at"], rate, marker="o", markersize=3, label=model, color=color)
+        low, high = 100 * line["error_low"], 100 * line["error_high"]
+        axis.fill_between(line["at"], low, high, alpha=0.15, color=color)
+    ticks = sorted(at.unique())
+    axis.set_xticks([float(one) for one in ticks], [str(one) for one in ticks])
+    axis.set_ylim(bottom=0)
+    axis.set_xlabel(words)
+    axis.set_title(experiment)
+    axis.grid(alpha=0.3)
 
 
 def _percent(entry: Mapping[str, float]) -> str:

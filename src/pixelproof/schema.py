@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import math
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pixelproof.errors import ParameterError
@@ -20,7 +20,7 @@ def require(holds: bool, key: str, expected: str, got: object) -> None:
         raise ParameterError(f"{key}: expected {expected}, got {got!r}")
 
 
-def choose(key: str, name: str, known: Mapping[str, object]) -> None:
+def choose(key: str, name: str, known: Collection[str]) -> None:
     """Check that a name is known.
 
     Raises:

@@ -11,13 +11,14 @@ from torch import Tensor
 from pixelproof.change_sets import ChangeSet
 from pixelproof.classifiers import Classifier
 from pixelproof.core.changes import apply_in_place
-from pixelproof.core.gradients import fgsm
+from pixelproof.core.gradients import boundary_distance
 from pixelproof.devices import DeviceImages
 from pixelproof.errors import NumericalError
 
 UInt8 = npt.NDArray[np.uint8]
 Int64 = npt.NDArray[np.int64]
 Update = Callable[[int], object]
+Attack = Callable[[Classifier, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -92,23 +93,23 @@ def predict(
     return Predictions(predicted, margin)
 
 
-def fgsm_batches(
+def attack_batches(
     classifier: Classifier,
     images: DeviceImages,
     targets: Int64,
-    epsilon: int,
+    attack: Attack,
     batch_size: int,
     update: Update,
     rows: Int64,
 ) -> Iterator[tuple[Int64, UInt8, Predictions]]:
-    """FGSM examples from a classifier, a batch at a time, and what it says of them.
+    """Adversarial examples from a classifier, a batch at a time, and what it says of them.
 
     Args:
         classifier: In eval mode; its parameters are frozen, so that the gradient goes to the
             image alone.
         images: M images, on the classifier's device.
         targets: (M,) the classifier's index of each image's true class.
-        epsilon: In units of 1/255.
+        attack: Makes examples of a classifier, uint8 images and their true classes.
         batch_size: The largest batch.
         update: Is told the images done.
         rows: Which images.
@@ -120,8 +121,31 @@ def fgsm_batches(
     for start in range(0, len(rows), batch_size):
         part = rows[start : start + batch_size]
         truth = torch.from_numpy(targets[part]).to(images.device)
-        examples = fgsm(classifier, images.take(part), truth, epsilon)
+        examples = attack(classifier, images.take(part), truth)
         with torch.inference_mode():
             judged = _judge(classifier(examples), truth)
         yield part, examples.cpu().numpy(), judged
         update(len(part))
+
+
+def boundary_distances(
+    classifier: Classifier,
+    images: DeviceImages,
+    targets: Int64,
+    batch_size: int,
+    update: Update,
+    rows: Int64,
+) -> npt.NDArray[np.float32]:
+    """The first-order distance of images to the decision boundary; arguments as above.
+
+    Returns:
+        (N,) Euclidean distances where a value spans 0..1.
+    """
+    classifier.requires_grad_(False)
+    found = [np.empty(0, np.float32)]
+    for start in range(0, len(rows), batch_size):
+        part = rows[start : start + batch_size]
+        truth = torch.from_numpy(targets[part]).to(images.device)
+        found.append(boundary_distance(classifier, images.take(part), truth).cpu().numpy())
+        update(len(part))
+    return np.concatenate(found)

@@ -18,6 +18,7 @@ from torch.optim.lr_scheduler import LRScheduler as Schedule
 from torch.optim.lr_scheduler import OneCycleLR
 
 from pixelproof import files
+from pixelproof.augmentations import augmentation
 from pixelproof.change_sets import ChangeSet
 from pixelproof.classifiers import Classifier, save_classifier
 from pixelproof.core.changes import apply_in_place
@@ -46,6 +47,7 @@ class Recipe:
         mix: The share of images left unchanged, drawn anew each epoch.
         fresh: Whether each epoch has its own draw (else draw 0, as in the paper).
         train: The whole network or its final layer alone.
+        augment: An ordinary augmentation beside the changed pixels; see `augmentation`.
     """
 
     epochs: int
@@ -56,6 +58,7 @@ class Recipe:
     mix: float = 0.0
     fresh: bool = True
     train: Literal["whole", "head"] = "whole"
+    augment: str = "none"
 
 
 class Checkpoint:
@@ -121,6 +124,7 @@ def _epoch_images(
     """The epoch's batches of rows and of changed images, (B, 3, H, W) uint8."""
     random = np.random.Generator(np.random.Philox(key=[recipe.seed, epoch]).jumped())
     changed = random.random(len(images)) >= recipe.mix
+    augment = augmentation(recipe.augment)
     for rows in _batches(len(images), recipe, epoch):
         batch = images.take(rows)
         chosen = np.flatnonzero(changed[rows])
@@ -130,6 +134,8 @@ def _epoch_images(
             draw = epoch if recipe.fresh else 0
             apply_in_place(part, changes.take(rows[chosen], draw, recipe.n).to(images.device))
             batch[places] = part
+        if augment is not None:
+            batch = torch.stack([augment(image) for image in batch])
         yield rows, batch
 
 

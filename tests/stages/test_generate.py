@@ -40,7 +40,7 @@ def test_bytes_depend_on_no_batch_size_and_no_process(images: ImageSet) -> None:
     subprocess.run([sys.executable, "-m", "pixelproof.cli", "stage", "generate"], check=True)
     seen.append(contents(Path("artifacts/changes")))
     assert all(one == seen[0] for one in seen)
-    assert len(seen[0]) == 8
+    assert len(seen[0]) == 15
 
 
 def test_halves_drawn_apart_are_the_whole(images: ImageSet) -> None:
@@ -119,8 +119,8 @@ def test_draws_for_other_images_are_refused(images: ImageSet) -> None:
     generate.run(params())
     with pytest.raises(IntegrityError, match="drawn for other images"):
         load_change_set(TRAIN, "stuck-8", images)
-    with pytest.raises(DataError, match=r"expected draws named offset-10, holds \['full'"):
-        load_change_set(TEST, "offset-10", images)
+    with pytest.raises(DataError, match=r"expected draws named offset-11, holds \['full'"):
+        load_change_set(TEST, "offset-11", images)
 
 
 def test_a_flipped_bit_is_noticed(images: ImageSet) -> None:

@@ -62,7 +62,9 @@ def test_each_stage_leaves_what_the_next_needs(finished: Path) -> None:
     moved = examples.examples.astype(int) - held_out.pixels[rows]
     assert abs(moved).max() == about["epsilon"] == 40
 
-    ledger = read_ledger(Path("artifacts/ledger/stuck-8.parquet"))
+    whole = read_ledger(Path("artifacts/ledger/stuck-8.parquet"))
+    assert set(whole["split"]) == {"held_out", "train"}
+    ledger = whole[whole["split"] == "held_out"]
     clean = ledger[ledger["experiment"] == "clean"]
     assert len(clean) == len(held_out.ids)
     right = int((clean["prediction"] == clean["label"]).sum())
@@ -80,7 +82,8 @@ def test_each_stage_leaves_what_the_next_needs(finished: Path) -> None:
     assert digest["held_out_images"] == len(held_out.ids)
     assert digest["left_out_as_seen"] == 0
     table = pd.read_csv("metrics/results.csv")
-    assert len(table) == 3 * (1 + 2 + 2 + 1 + 2)
+    assert len(table) == 3 * (1 + 2 + 2 + 2 + 1 + 2 + 2) + 2 + 2 + 3 * (1 + 2 + 2)
+    assert list(pd.read_csv("metrics/boundary.csv")["model"]) == ["baseline", "clean", "stuck-8"]
     assert Path("plots/error_rates.svg").read_text().startswith("<?xml")
 
 
@@ -94,6 +97,7 @@ def test_originals_alone_on_images_that_are_all_held_out(project: Path) -> None:
         content["finetune"]["arms"] = {}
         content["models"] = ["one", "two"]
         content["compare"]["control"] = None
+        content["evaluate"] |= {"protocols": ["held_out"], "magnitude": None}
 
     write_params(Path("params.yaml"), without_training)
     for step in (

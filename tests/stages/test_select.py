@@ -122,6 +122,7 @@ def test_split_none_holds_every_image_out(project: Path) -> None:
         content["select"]["split"] = "none"
         content["finetune"]["arms"] = {}
         content["models"] = ["baseline"]
+        content["evaluate"]["protocols"] = ["held_out"]
 
     select.run(write_params(Path("params.yaml"), without_training))
     assert set(splits().values()) == {"held_out"}

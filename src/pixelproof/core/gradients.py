@@ -1,4 +1,4 @@
-"""Attacks that follow the gradient: the Fast Gradient Sign Method on uint8 images."""
+"""What the gradient tells: FGSM, its iterated form, and the distance to the boundary."""
 
 import torch
 import torch.nn.functional as F
@@ -23,13 +23,17 @@ def input_gradient(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         ValueError: The model is in training mode, where dropout and batch statistics would
             turn half of the signs.
     """
-    if any(module.training for module in model.modules()):
-        raise ValueError("expected a model in eval mode, got one in training mode")
+    return _loss_and_gradient(model, images, labels)[1]
+
+
+def _loss_and_gradient(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """The cross-entropy of each image (B,), and the gradient of their sum."""
+    _check_mode(model)
     leaf = images.detach().requires_grad_(True)
     with torch.enable_grad():
-        loss = F.cross_entropy(model(leaf), labels, reduction="sum")
-    (gradient,) = torch.autograd.grad(loss, leaf)
-    return gradient
+        loss = F.cross_entropy(model(leaf), labels, reduction="none")
+    (gradient,) = torch.autograd.grad(loss.sum(), leaf)
+    return loss.detach(), gradient
 
 
 def fgsm(model: nn.Module, images: Tensor, labels: Tensor, epsilon: int) -> Tensor:
@@ -50,8 +54,92 @@ def fgsm(model: nn.Module, images: Tensor, labels: Tensor, epsilon: int) -> Tens
     Raises:
         ValueError: epsilon is no integer from 1 to 255, or the model is in training mode.
     """
-    if type(epsilon) is not int or not 1 <= epsilon <= 255:
-        raise ValueError(f"epsilon: expected an integer from 1 to 255 (1/255 each), got {epsilon}")
+    _check_epsilon(epsilon)
     gradient = input_gradient(model, images.float() / 255, labels)
     step = gradient.sign().to(torch.int16) * epsilon
     return (images.to(torch.int16) + step).clamp(0, 255).to(torch.uint8)
+
+
+def iterated_fgsm(
+    model: nn.Module, images: Tensor, labels: Tensor, epsilon: int, steps: int
+) -> Tensor:
+    """FGSM in small steps, each projected back (Kurakin et al. 2016, Madry et al. 2017).
+
+    Each step is a whole number of units, about 2.5 epsilon / steps and at least 1, so that each
+    iterate is an image. For each image the iterate with the largest loss is returned.
+
+    Args:
+        model: Takes floats in [0, 1] and owns its normalisation; in eval mode.
+        images: (B, C, H, W) uint8.
+        labels: (B,) int64, the true classes.
+        epsilon: The L-infinity radius, from 1 to 255, in units of 1/255.
+        steps: How many, from 1.
+
+    Returns:
+        (B, C, H, W) uint8, within epsilon of the images and in 0..255.
+
+    Raises:
+        ValueError: epsilon or steps is out of its range, or the model is in training mode.
+    """
+    _check_epsilon(epsilon)
+    if steps < 1:
+        raise ValueError(f"steps: expected a number from 1, got {steps}")
+    size = max(1, round(2.5 * epsilon / steps))
+    origin = images.to(torch.int16)
+    low, high = (origin - epsilon).clamp(min=0), (origin + epsilon).clamp(max=255)
+    current, worst = origin, origin
+    largest = torch.full(labels.shape, -torch.inf, device=images.device)
+    for _ in range(steps + 1):
+        loss, gradient = _loss_and_gradient(model, current.float() / 255, labels)
+        worse = loss > largest
+        largest = torch.where(worse, loss, largest)
+        worst = torch.where(worse[:, None, None, None], current, worst)
+        move = gradient.sign().to(torch.int16) * size
+        current = torch.minimum(torch.maximum(current + move, low), high)
+    return worst.to(torch.uint8)
+
+
+def boundary_distance(model: nn.Module, images: Tensor, labels: Tensor, rivals: int = 10) -> Tensor:
+    """The first-order distance to the decision boundary, r of Equation 3.
+
+    For a network that is straight near the image it is exact: the difference of two logits
+    over the length of its gradient, for the nearest of the likeliest other classes
+    (Moosavi-Dezfooli et al. 2016).
+
+    Args:
+        model: Takes floats in [0, 1] and owns its normalisation; in eval mode.
+        images: (B, C, H, W) uint8.
+        labels: (B,) int64, the true classes.
+        rivals: How many of the other classes with the largest logits are tried.
+
+    Returns:
+        (B,) the Euclidean distance where a value spans 0..1; negative where the model is wrong,
+        infinite where the gradient is zero.
+
+    Raises:
+        ValueError: The model is in training mode.
+    """
+    _check_mode(model)
+    leaf = (images.float() / 255).requires_grad_(True)
+    with torch.enable_grad():
+        logits = model(leaf)
+        truth = logits.gather(1, labels[:, None])
+        others = logits.scatter(1, labels[:, None], -torch.inf)
+        chosen = others.topk(min(rivals, logits.shape[1] - 1), dim=1).indices
+        gaps = truth - logits.gather(1, chosen)
+    distances = []
+    for rival in range(gaps.shape[1]):
+        gap = gaps[:, rival]
+        (gradient,) = torch.autograd.grad(gap.sum(), leaf, retain_graph=True)
+        distances.append(gap.detach() / gradient.flatten(1).norm(dim=1))
+    return torch.stack(distances).amin(dim=0)
+
+
+def _check_mode(model: nn.Module) -> None:
+    if any(module.training for module in model.modules()):
+        raise ValueError("expected a model in eval mode, got one in training mode")
+
+
+def _check_epsilon(epsilon: int) -> None:
+    if type(epsilon) is not int or not 1 <= epsilon <= 255:
+        raise ValueError(f"epsilon: expected an integer from 1 to 255 (1/255 each), got {epsilon}")

@@ -96,6 +96,27 @@ def rate_interval(wrong: npt.NDArray[np.bool_], confidence: float = 0.95) -> Int
     return Interval(rate, *wilson(rate * trials, trials, confidence))
 
 
+def median_interval(values: Floats, confidence: float = 0.95) -> Interval:
+    """The median, with the interval of order statistics, which supposes no distribution.
+
+    Args:
+        values: (N,) from one on; infinite ones are welcome.
+        confidence: Between 0 and 1; below 6 values the bounds are the extremes.
+
+    Returns:
+        The median with its bounds.
+
+    Raises:
+        ValueError: There is no value.
+    """
+    if len(values) == 0:
+        raise ValueError("expected one or more values, got none")
+    ordered = np.sort(values)
+    rank = max(1, int(stats.binom.ppf((1 - confidence) / 2, len(ordered), 0.5)))
+    middle = float(np.median(ordered))
+    return Interval(middle, float(ordered[rank - 1]), float(ordered[len(ordered) - rank]))
+
+
 def sign_flip_p_value(differences: Floats, resamples: int, seed: int) -> float:
     """Two-sided permutation test that paired differences centre on zero.
 

@@ -1,5 +1,6 @@
 """FGSM examples that fool an original classifier (Tables 9 and 11)."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -7,12 +8,13 @@ import numpy as np
 from pixelproof import files
 from pixelproof.adversarial import write_adversarial_set
 from pixelproof.classifiers import Classifier, load_classifier
+from pixelproof.core.gradients import fgsm
 from pixelproof.devices import DeviceImages, find_device, room_for
 from pixelproof.images import load_images
 from pixelproof.layout import ADVERSARIAL, IMAGES, MODELS
 from pixelproof.params import Attack, Params
 from pixelproof.progress import progress
-from pixelproof.sweep import Int64, Update, fgsm_batches, predict
+from pixelproof.sweep import Int64, Update, attack_batches, predict
 
 
 def _write_fooling(
@@ -33,8 +35,14 @@ def _write_fooling(
     attempts = files.new_array(scratch, np.uint8, (len(right), *shape))
     fooled = [np.empty(0, np.int64)]
     count = 0
-    for rows, examples, judged in fgsm_batches(
-        classifier, images, targets, attack.epsilon, attack.batch_size, update, right
+    for rows, examples, judged in attack_batches(
+        classifier,
+        images,
+        targets,
+        partial(fgsm, epsilon=attack.epsilon),
+        attack.batch_size,
+        update,
+        right,
     ):
         wrong = judged.predicted != targets[rows]
         fooled.append(rows[wrong])

@@ -1,8 +1,19 @@
 """Compare all models on the images that none has seen and all get right unchanged."""
 
+from pathlib import Path
+
+import pandas as pd
+
 from pixelproof import files
 from pixelproof.classifiers import seen_images
-from pixelproof.comparison import common_images, results, summary, without
+from pixelproof.comparison import (
+    boundary,
+    common_images,
+    of_split,
+    results,
+    summary,
+    without,
+)
 from pixelproof.images import hex_id
 from pixelproof.layout import LEDGER, METRICS, MODELS, PLOTS
 from pixelproof.ledger import read_ledger
@@ -10,14 +21,25 @@ from pixelproof.params import Params
 from pixelproof.report import draw_error_rates
 
 
+def _write_table(table: pd.DataFrame, path: Path) -> None:
+    with files.atomic(path) as temporary:
+        table.to_csv(temporary, index=False)
+
+
 def run(params: Params) -> None:
-    """Write `metrics/results.csv`, `metrics/summary.json` and `plots/error_rates.svg`."""
+    """Write results, summary and distances into `metrics/`, and `plots/error_rates.svg`."""
     seen = {hex_id(one) for model in params.models for one in seen_images(MODELS / model)}
     whole = {model: read_ledger(LEDGER / f"{model}.parquet") for model in params.models}
-    ledgers = {model: without(ledger, seen) for model, ledger in whole.items()}
+    held = {model: of_split(ledger, "held_out") for model, ledger in whole.items()}
+    ledgers = {model: without(ledger, seen) for model, ledger in held.items()}
     common = common_images(ledgers, params.compare.images)
     table = results(ledgers, common, params.select.size)
-    held_out = {model: set(ledger["image"]) for model, ledger in whole.items()}
+    if params.paper_grids:
+        train = {model: of_split(ledger, "train") for model, ledger in whole.items()}
+        shared = common_images(train, params.compare.images)
+        paper = results(train, shared, params.select.size, "paper")
+        table = pd.concat([table, paper], ignore_index=True)
+    held_out = {model: set(ledger["image"]) for model, ledger in held.items()}
     counted = set.union(*held_out.values())
     digest = {
         **summary(ledgers, common, params),
@@ -25,7 +47,7 @@ def run(params: Params) -> None:
         "held_out_images": len(counted - seen),
         "left_out_as_seen": len(counted & seen),
     }
-    with files.atomic(METRICS / "results.csv") as temporary:
-        table.to_csv(temporary, index=False)
+    _write_table(table, METRICS / "results.csv")
+    _write_table(boundary(ledgers, common, params), METRICS / "boundary.csv")
     files.write_json(METRICS / "summary.json", digest)
     draw_error_rates(table, params, PLOTS / "error_rates.svg")

@@ -21,11 +21,12 @@ def run(params: Params, name: str) -> None:
         finetune.epochs,
         finetune.learning_rate,
         finetune.batch_size,
-        finetune.seed,
+        finetune.seed if arm.seed is None else arm.seed,
         n=arm.n,
         mix=arm.mix,
         fresh=finetune.fresh,
         train=arm.train,
+        augment=arm.augment,
     )
     checkpoint = Checkpoint(CHECKPOINTS / name, recipe, classifier, images, changes)
     device = find_device(params.compute.device)

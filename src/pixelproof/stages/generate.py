@@ -20,12 +20,25 @@ def train_draws(params: Params) -> dict[str, Wanted]:
 
 def test_draws(params: Params) -> dict[str, Wanted]:
     """What the experiments test on: one entry for each (values, area), nested to the largest n."""
+    settings = [(grid.values, grid.area, max(grid.n)) for grid in params.grids]
+    adversarial = params.evaluate.adversarial_pixels
+    if adversarial:
+        settings.append(("full", None, max(adversarial.n)))
+    return _nested(settings, params.evaluate.draws)
+
+
+def paper_draws(params: Params) -> dict[str, Wanted]:
+    """What the protocol `paper` tests on: other draws of the training images."""
+    settings = [(grid.values, grid.area, max(grid.n)) for grid in params.paper_grids]
+    return _nested(settings, params.evaluate.draws)
+
+
+def _nested(settings: list[tuple[str, int | None, int]], draws: int) -> dict[str, Wanted]:
     wanted: dict[str, Wanted] = {}
-    for values, grid in params.evaluate.changes.values():
-        name = draws_name(values, grid.area)
+    for values, area, n in settings:
+        name = draws_name(values, area)
         known = wanted[name].n if name in wanted else 0
-        n = max(known, *grid.n)
-        wanted[name] = Wanted(values, grid.area, n, params.evaluate.draws)
+        wanted[name] = Wanted(values, area, max(known, n), draws)
     return wanted
 
 
@@ -36,6 +49,8 @@ def run(params: Params) -> None:
         ("train", "train", train_draws(params), generate.seed),
         ("test", "held_out", test_draws(params), generate.test_seed),
     ]
+    if params.paper_grids:
+        parts.append(("test/paper", "train", paper_draws(params), generate.test_seed))
     for name, split, wanted, seed in parts:
         images = load_images(IMAGES, split)
         total = len(images.ids) * len(wanted)
