@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from pixelproof import demo
-from pixelproof.demo import ELPV_MD5, fetch_elpv, provide_data
+from pixelproof.cli import main
+from pixelproof.demo import ELPV, ELPV_MD5, IMAGENET, IMAGENET_MD5, fetch, provide_data
 from pixelproof.errors import DataError, IntegrityError, ServiceError
+from pixelproof.imagenet import wordnet_ids
 from tests.conftest import ROOT
 
 
@@ -19,27 +21,28 @@ def dvc(root: Path, *arguments: str) -> None:
 @pytest.fixture(scope="module")
 def elpv(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("elpv") / "data"
-    fetch_elpv(folder)
+    fetch(ELPV, folder)
     return folder
 
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """A repository with the committed pointer and nothing else."""
+    """A repository with the committed pointers and nothing else."""
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
     shutil.copytree(ROOT / ".dvc", tmp_path / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp"))
-    shutil.copy(ROOT / "data.dvc", tmp_path)
+    for demo_set in (ELPV, IMAGENET):
+        shutil.copy(ROOT / f"{demo_set.folder}.dvc", tmp_path)
     return tmp_path
 
 
 def test_the_demo_set_is_the_packages_own_files(elpv: Path) -> None:
     assert len(list((elpv / "functional").iterdir())) == 1508
     assert len(list((elpv / "defective").iterdir())) == 715
-    chosen, ambiguous = demo._elpv_files()
-    assert ambiguous == 401
+    chosen, words = demo._elpv_files()
+    assert words == "1508 functional, 715 defective; 401 ambiguous images left out"
     for name, source in list(chosen.items())[::200]:
         assert (elpv / name).read_bytes() == source.read_bytes()
-    assert "all there already" in fetch_elpv(elpv)
+    assert "all there already" in fetch(ELPV, elpv)
 
 
 def test_a_persons_images_are_never_touched(tmp_path: Path) -> None:
@@ -47,7 +50,7 @@ def test_a_persons_images_are_never_touched(tmp_path: Path) -> None:
     mine.parent.mkdir(parents=True)
     mine.write_bytes(b"mine")
     with pytest.raises(DataError, match="holds something other than the demo set"):
-        fetch_elpv(tmp_path / "data")
+        fetch(ELPV, tmp_path / "data")
     assert mine.read_bytes() == b"mine"
     assert len(list((tmp_path / "data").rglob("*"))) == 2
 
@@ -67,6 +70,65 @@ def test_the_demo_set_is_fetched_verified_and_other_bytes_refused(repository: Pa
     assert (repository / "data.dvc").read_bytes() == pointer
     shutil.rmtree(repository / "data")
     assert provide_data(repository).endswith("verified")
+
+
+def test_the_images_of_imagenet_are_the_packages_own_files(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert IMAGENET_MD5 in (repository / "data-imagenet-sample.dvc").read_text()
+    monkeypatch.chdir(repository)
+    for _ in range(2):
+        assert main(["fetch", "imagenet-sample"]) == 0
+        said = capsys.readouterr().out
+        assert "data-imagenet-sample: 20 images of 19 classes of ImageNet" in said
+        assert said.endswith("verified\n")
+    assert "all there already" in said
+    source = demo._package_data("", "foolbox", "")
+    written = list((repository / "data-imagenet-sample").glob("*/*"))
+    assert len(written) == 20
+    for path in written:
+        assert path.parent.name == wordnet_ids()[int(path.stem.split("_")[-1])]
+        assert path.read_bytes() == (source / path.name).read_bytes()
+    assert not (repository / "data").exists()
+    assert "foolbox" not in sys.modules
+
+
+def test_other_bytes_than_those_of_the_pointer_are_refused(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = repository / "data-imagenet-sample"
+    package = tmp_path / "package"
+    shutil.copytree(demo._package_data("", "foolbox", ""), package)
+    monkeypatch.setattr(demo, "_package_data", lambda *names: package)
+    fetch(IMAGENET, folder)
+    victim = next(folder.glob("*/*"))
+    data = bytearray(victim.read_bytes())
+    data[100] ^= 1
+    victim.unlink()
+    victim.write_bytes(data)
+    with pytest.raises(DataError, match="holds something other than the demo set"):
+        fetch(IMAGENET, folder)
+    (package / victim.name).write_bytes(data)  # another version of the package
+    with pytest.raises(IntegrityError, match=r"not the demo set that data-imagenet-sample\.dvc"):
+        fetch(IMAGENET, folder)
+
+
+@pytest.mark.parametrize("one", [ELPV, IMAGENET], ids=lambda one: one.name)
+def test_a_missing_package_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one: demo.DemoSet
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(DataError, match=rf"{one.name}: the package .* pip install 'pixelproof\[d"):
+        fetch(one, tmp_path / "data")
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_package_without_the_images_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "_package_data", lambda *names: tmp_path)
+    with pytest.raises(DataError, match="imagenet-sample: .* has no images"):
+        fetch(IMAGENET, tmp_path / "data")
 
 
 @pytest.mark.parametrize("text", ["", "outs: [", "outs: []", "outs:\n- path: data\n", "<<<<<<<"])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pixelproof.cli import main
+from pixelproof.demo import IMAGENET
 from pixelproof.errors import ParameterError
 from pixelproof.images import hex_id
 from pixelproof.params import load_params
@@ -49,6 +50,13 @@ def test_what_the_paper_says_is_in_its_profile() -> None:
     for name in ("paper", "resnet101"):
         finetune = load_params(ROOT / "profiles" / f"{name}.yaml").finetune
         assert (finetune.learning_rate, finetune.epochs) == (0.001, 20)
+
+
+def test_what_trains_nothing_is_an_experiment_too() -> None:
+    params = load_params(ROOT / "profiles" / "imagenet-sample.yaml")
+    assert params.select.data == IMAGENET.folder
+    assert (params.select.split, params.finetune.arms) == ("none", {})
+    assert params.models == ("lite0", "lite1", "lite2")
 
 
 def test_the_papers_choice_has_an_image_of_each_class() -> None:

@@ -100,9 +100,10 @@ def _clean(arguments: argparse.Namespace) -> None:
 
 
 def _fetch(arguments: argparse.Namespace) -> None:
-    from pixelproof.demo import fetch_elpv
+    from pixelproof.demo import DEMO_SETS, fetch
 
-    print(fetch_elpv(arguments.folder))
+    demo = DEMO_SETS[arguments.name]
+    print(fetch(demo, arguments.folder or Path(demo.folder)))
 
 
 def _data(arguments: argparse.Namespace) -> None:
@@ -173,8 +174,8 @@ def _parser() -> argparse.ArgumentParser:
     clean.set_defaults(run=_clean)
 
     fetch = commands.add_parser("fetch", help="write a demo data set into a folder")
-    fetch.add_argument("name", choices=["elpv"])
-    fetch.add_argument("folder", nargs="?", type=Path, default=Path("data"))
+    fetch.add_argument("name", choices=["elpv", "imagenet-sample"])
+    fetch.add_argument("folder", nargs="?", type=Path, help="data, or data-imagenet-sample")
     fetch.set_defaults(run=_fetch)
 
     data = commands.add_parser("data", help="provide what data.dvc names, and verify it")

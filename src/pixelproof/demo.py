@@ -1,10 +1,13 @@
-"""The demo data: electroluminescence images of solar cells, out of an installed package."""
+"""The demo data, out of installed packages: solar cells, and a few images of ImageNet."""
 
 import filecmp
 import importlib.util
 import shutil
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from ruamel.yaml import YAML
@@ -12,17 +15,34 @@ from ruamel.yaml.error import YAMLError
 
 from pixelproof import files
 from pixelproof.errors import DataError, IntegrityError, ServiceError
+from pixelproof.imagenet import wordnet_ids
 
 CLASS_OF = {0.0: "functional", 1.0: "defective"}  # defect probability -> class
 ELPV_MD5 = "49cb12c01b39b2b2230b6c1fdcf59ac7.dir"  # of the folder, as data.dvc records it
+IMAGENET_MD5 = "a0eab5babe8beeab639f61d7a7946431.dir"  # as data-imagenet-sample.dvc records it
 
 
-def _elpv_files() -> tuple[dict[str, Path], int]:
-    """The unambiguous images of the installed package by `class/file`, and how many are not."""
-    found = importlib.util.find_spec("elpv_dataset")
+@dataclass(frozen=True)
+class DemoSet:
+    """A data set that an installed package carries."""
+
+    name: str
+    folder: str  # where the pipeline reads it
+    md5: str  # of the folder, as its committed pointer records it
+    find: Callable[[], tuple[dict[str, Path], str]]  # the sources by `class/file`, and what it is
+
+
+def _package_data(name: str, module: str, package: str) -> Path:
+    """The folder of data of an installed package, which is not imported for it."""
+    found = importlib.util.find_spec(module)
     if found is None or found.origin is None:
-        raise DataError("elpv: the package elpv-dataset is missing: pip install 'pixelproof[demo]'")
-    source = Path(found.origin).parent / "data"
+        raise DataError(f"{name}: the package {package} is missing: pip install 'pixelproof[demo]'")
+    return Path(found.origin).parent / "data"
+
+
+def _elpv_files() -> tuple[dict[str, Path], str]:
+    """Images between the two classes (a defect probability of 1/3 or 2/3) are left out."""
+    source = _package_data("elpv", "elpv_dataset", "elpv-dataset")
     chosen, ambiguous = {}, 0
     for line in (source / "labels.csv").read_text(encoding="utf-8").splitlines():
         name, probability, _ = line.split()
@@ -31,15 +51,43 @@ def _elpv_files() -> tuple[dict[str, Path], int]:
             ambiguous += 1
         else:
             chosen[f"{folder}/{Path(name).name}"] = source / name
-    return chosen, ambiguous
+    counts = Counter(key.partition("/")[0] for key in chosen)
+    words = ", ".join(f"{counts[name]} {name}" for name in CLASS_OF.values())
+    return chosen, f"{words}; {ambiguous} ambiguous images left out"
 
 
-def fetch_elpv(folder: Path) -> str:
-    """Write the demo set: `functional/` and `defective/`, the package's PNG files byte for byte.
+def _imagenet_files() -> tuple[dict[str, Path], str]:
+    """The package names each image by its number and the index of its class."""
+    source = _package_data("imagenet-sample", "foolbox", "foolbox")
+    ids = wordnet_ids()
+    images = sorted(source.glob("imagenet_*_*.jpg"))
+    if not images:
+        raise DataError(f"imagenet-sample: {source} has no images: pip install 'pixelproof[demo]'")
+    chosen = {f"{ids[int(one.stem.rpartition('_')[2])]}/{one.name}": one for one in images}
+    classes = {key.partition("/")[0] for key in chosen}
+    return chosen, f"{len(chosen)} images of {len(classes)} classes of ImageNet"
 
-    Images between the two (a defect probability of 1/3 or 2/3) are left out and counted.
+
+ELPV = DemoSet("elpv", "data", ELPV_MD5, _elpv_files)
+IMAGENET = DemoSet("imagenet-sample", "data-imagenet-sample", IMAGENET_MD5, _imagenet_files)
+DEMO_SETS = {one.name: one for one in (ELPV, IMAGENET)}
+
+
+def _holds(folder: Path, chosen: Mapping[str, Path]) -> bool:
+    """Whether a folder holds these files, byte for byte, and no other."""
+    there = {str(one.relative_to(folder)): one for one in folder.rglob("*") if one.is_file()}
+    return there.keys() == chosen.keys() and all(
+        filecmp.cmp(one, chosen[name], shallow=False) for name, one in there.items()
+    )
+
+
+def fetch(demo: DemoSet, folder: Path) -> str:
+    """Write a demo set: a folder a class, the package's files byte for byte.
+
+    Where the pointer beside the folder names the set, what is there is verified by it.
 
     Args:
+        demo: One of `DEMO_SETS`.
         folder: Must not exist, or hold exactly the demo set already.
 
     Returns:
@@ -47,28 +95,34 @@ def fetch_elpv(folder: Path) -> str:
 
     Raises:
         DataError: The package is missing, or the folder holds something else.
+        IntegrityError: The package's files are not those that the pointer names.
+        ServiceError: DVC could not look at them.
     """
-    chosen, ambiguous = _elpv_files()
-    counts = {name: sum(key.startswith(name) for key in chosen) for name in CLASS_OF.values()}
-    words = ", ".join(f"{count} {name}" for name, count in counts.items())
-    words = f"{folder}: {words}; {ambiguous} ambiguous images left out"
+    chosen, words = demo.find()
+    words = f"{folder}: {words}"
     if folder.exists():
-        there = {str(one.relative_to(folder)): one for one in folder.rglob("*") if one.is_file()}
-        same = there.keys() == chosen.keys() and all(
-            filecmp.cmp(one, chosen[name], shallow=False) for name, one in there.items()
-        )
-        if not same:
+        if not _holds(folder, chosen):
             raise DataError(
                 f"{folder}: holds something other than the demo set, and stays as it is; name "
                 "another folder, or move it away"
             )
-        return f"{words} (all there already)"
-    with files.atomic(folder) as temporary:
-        for name, source in chosen.items():
-            target = temporary / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target)
+        words += " (all there already)"
+    else:
+        with files.atomic(folder) as temporary:
+            for name, source in chosen.items():
+                target = temporary / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, target)
+    pointer = _pointer(folder)
+    if pointer.is_file() and _recorded_md5(pointer) == demo.md5:
+        _verify(demo, folder)
+        words += "; verified"
     return words
+
+
+def _pointer(folder: Path) -> Path:
+    """The file in which `dvc add` records a folder."""
+    return folder.parent / f"{folder.name}.dvc"
 
 
 def _dvc(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -88,28 +142,32 @@ def _reason(failed: subprocess.CompletedProcess[str]) -> str:
 def _recorded_md5(pointer: Path) -> str:
     """The hash of the folder that `dvc add` recorded."""
     if not pointer.is_file():
-        raise DataError(f"{pointer}: missing; run `dvc add data` after putting images there")
+        raise DataError(
+            f"{pointer}: missing; run `dvc add {pointer.stem}` after putting images there"
+        )
     try:
         content = YAML(typ="safe", pure=True).load(pointer.read_text(encoding="utf-8"))
         return str(content["outs"][0]["md5"])
     except (YAMLError, ValueError, LookupError, TypeError):
         raise DataError(
-            f"{pointer}: expected what `dvc add data` writes, with outs[0].md5; restore it with "
-            "git, or run `dvc add data` again"
+            f"{pointer}: expected what `dvc add {pointer.stem}` writes, with outs[0].md5; restore "
+            f"it with git, or run `dvc add {pointer.stem}` again"
         ) from None
 
 
-def _verify_elpv(root: Path) -> None:
+def _verify(demo: DemoSet, folder: Path) -> None:
     # Without -f a commit goes through only where the bytes have the recorded hash.
-    committed = _dvc(root, "commit", "data.dvc")
+    pointer = _pointer(folder)
+    committed = _dvc(folder.parent, "commit", pointer.name)
     if committed.returncode == 0:
         return
     if "unable to commit changed stage" in committed.stderr:
         raise IntegrityError(
-            f"{root / 'data'}: not the demo set that data.dvc names; delete the folder and run "
-            "`make data`, or run `dvc add data` if these are your own images"
+            f"{folder}: not the demo set that {pointer.name} names; delete the folder and run "
+            f"`pixelproof fetch {demo.name}`, or run `dvc add {folder.name}` if these are your own "
+            "images"
         )
-    raise ServiceError(f"{root / 'data'}: could not be verified: {_reason(committed)}")
+    raise ServiceError(f"{folder}: could not be verified: {_reason(committed)}")
 
 
 def provide_data(root: Path) -> str:
@@ -131,10 +189,11 @@ def provide_data(root: Path) -> str:
         ServiceError: The images could not be pulled, or DVC could not look at them.
     """
     folder = root / "data"
-    if _recorded_md5(root / "data.dvc") == ELPV_MD5:
-        done = fetch_elpv(folder) if not folder.exists() else f"{folder}: there already"
-        _verify_elpv(root)
-        return f"{done}; verified"
+    if _recorded_md5(_pointer(folder)) == ELPV_MD5:
+        if not folder.exists():
+            return fetch(ELPV, folder)
+        _verify(ELPV, folder)
+        return f"{folder}: there already; verified"
     if not folder.exists():
         pulled = _dvc(root, "pull", "data.dvc")
         if pulled.returncode != 0:
