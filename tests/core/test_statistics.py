@@ -12,6 +12,7 @@ from sklearn.metrics import balanced_accuracy_score
 from pixelproof.core.statistics import (
     balanced_accuracy,
     effective_trials,
+    holm,
     paired_difference,
     rate_interval,
     sign_flip_p_value,
@@ -228,3 +229,53 @@ def test_empty_and_unequal_input_is_refused() -> None:
         rate_interval(np.zeros((0, 4), bool))
     with pytest.raises(ValueError, match="expected equal, filled shapes"):
         paired_difference(np.zeros((3, 4), bool), np.zeros((3, 2), bool))
+
+
+P_VALUES = st.lists(st.floats(0, 1) | st.sampled_from([0.0, 0.01, 0.02, 0.05, 1.0]), max_size=7)
+
+
+@given(p_values=P_VALUES)
+def test_holm_is_the_closed_test_of_bonferroni(p_values: list[float]) -> None:
+    # The definition that takes no order: the worst of all groups of tests that hold this one.
+    places = range(len(p_values))
+    groups = [group for size in places for group in itertools.combinations(places, size + 1)]
+    expected = [
+        max(min(1.0, len(g) * min(p_values[k] for k in g)) for g in groups if at in g)
+        for at in places
+    ]
+    assert holm(p_values) == expected
+
+
+@given(p_values=P_VALUES, level=st.sampled_from([0.01, 0.05, 0.1]))
+def test_holm_rejects_what_stepping_down_rejects(p_values: list[float], level: float) -> None:
+    rejected: set[float] = set()
+    for rank, p_value in enumerate(sorted(p_values)):
+        if (len(p_values) - rank) * p_value > level:
+            break
+        rejected.add(p_value)
+    found = {p for p, adjusted in zip(p_values, holm(p_values), strict=True) if adjusted <= level}
+    assert found == rejected
+
+
+@given(p_values=P_VALUES, data=st.data())
+def test_holm_keeps_order_and_bounds(p_values: list[float], data: st.DataObject) -> None:
+    found = holm(p_values)
+    for one, adjusted in zip(p_values, found, strict=True):
+        assert one <= adjusted <= min(1.0, len(p_values) * one)
+    pairs = list(zip(p_values, found, strict=True))
+    assert all(a <= b for (p, a), (q, b) in itertools.product(pairs, pairs) if p <= q)
+    turned = data.draw(st.permutations(range(len(p_values))))
+    assert holm([p_values[at] for at in turned]) == [found[at] for at in turned]
+
+
+def test_holm_is_that_of_r() -> None:
+    # p.adjust(c(0.01, 0.02, 0.03, 0.04, 0.05), "holm") and one with ties and a cap.
+    assert holm([0.01, 0.02, 0.03, 0.04, 0.05]) == pytest.approx([0.05, 0.08, 0.09, 0.09, 0.09])
+    assert holm([0.6, 0.02, 0.02, 0.5]) == pytest.approx([1.0, 0.08, 0.08, 1.0])
+    assert holm([]) == []
+
+
+@pytest.mark.parametrize("p_value", [-0.01, 1.01, math.nan])
+def test_holm_refuses_what_is_no_p_value(p_value: float) -> None:
+    with pytest.raises(ValueError, match=r"expected p-values in 0\.\.1"):
+        holm([0.5, p_value])

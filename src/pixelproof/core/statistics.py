@@ -1,5 +1,6 @@
 """Intervals and tests whose unit is the image: the draws of one image are correlated."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -201,6 +202,28 @@ def paired_difference(
     if by_draw:  # a shared draw moves all images together: no surer than the draws are
         p_value = max(p_value, sign_flip_p_value(differences.mean(axis=0), resamples, seed))
     return Difference(float(by_image.mean()), float(low), float(high), p_value)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values adjusted for their number by the step-down method (Holm 1979).
+
+    Args:
+        p_values: Each in 0..1.
+
+    Returns:
+        The adjusted ones, in the same order.
+
+    Raises:
+        ValueError: One is not in 0..1.
+    """
+    if not all(0 <= one <= 1 for one in p_values):
+        raise ValueError(f"expected p-values in 0..1, got {list(p_values)}")
+    adjusted = [0.0] * len(p_values)
+    largest = 0.0
+    for step, at in enumerate(sorted(range(len(p_values)), key=lambda at: p_values[at])):
+        largest = max(largest, min(1.0, (len(p_values) - step) * p_values[at]))
+        adjusted[at] = largest
+    return adjusted
 
 
 def balanced_accuracy(
