@@ -1,6 +1,7 @@
 """From ledgers to figures: the common set, rates and Pi with intervals, paired differences."""
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from pixelproof.core.pixel_index import pixel_index
 from pixelproof.core.statistics import (
     Interval,
     balanced_accuracy,
+    holm,
     median_interval,
     paired_difference,
     rate_interval,
@@ -162,10 +164,7 @@ def boundary(ledgers: Ledgers, common: list[str], params: Params) -> pd.DataFram
         (above 0: the paper's r' > r), and their p-value by sign flips. Images whose gradient is
         zero lie infinitely far and stand in the median alone.
     """
-    found = {}
-    for model, ledger in ledgers.items():
-        rows = ledger[ledger["experiment"] == "boundary"].set_index("image")["margin"]
-        found[model] = rows.reindex([image for image in common if image in rows.index])
+    found = {model: _distances(ledger, common) for model, ledger in ledgers.items()}
     table = []
     for model, distances in found.items():
         if distances.empty:
@@ -257,9 +256,19 @@ def summary(ledgers: Ledgers, common: list[str], params: Params) -> dict[str, An
             "flips": _flips(at_reference[model], common),
             **_against(model, params, difference),
         }
+    _adjust(models)
     area = grid.area or side
     point = {"experiment": reference.experiment, "n": reference.n, "values": values, "area": area}
     return {"models": models, "reference": point, "control": compare.control}
+
+
+def _adjust(models: dict[str, Any]) -> None:
+    """Add p-values against the control that are adjusted over the arms (Holm 1979)."""
+    arms = [entry for entry in models.values() if "versus_baseline" in entry]
+    tested = [entry["versus_control"] for entry in arms if "versus_control" in entry]
+    adjusted = holm([one["p_value"] for one in tested])
+    for one, p_value in zip(tested, adjusted, strict=True):
+        one["p_value_holm"] = p_value
 
 
 def _against(
@@ -273,3 +282,64 @@ def _against(
     if control in params.finetune.arms and control != model and params.origin(control) == origin:
         against["versus_control"] = difference(model, control)
     return against
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is known of all models: the ledgers of unseen images, and what was made of them.
+
+    Attributes:
+        params: The whole of `params.yaml`.
+        ledgers: By model, the held-out images that none has seen.
+        common: The images that all models get right unchanged.
+        table: What `metrics/results.csv` holds.
+        boundary: What `metrics/boundary.csv` holds.
+        summary: What `metrics/summary.json` holds.
+    """
+
+    params: Params
+    ledgers: Ledgers
+    common: list[str]
+    table: pd.DataFrame
+    boundary: pd.DataFrame
+    summary: Mapping[str, Any]
+
+    def control_of(self, model: str) -> str | None:
+        """The control arm that a model is measured against; None where there is none."""
+        control, arms = self.params.compare.control, self.params.finetune.arms
+        if control is None or control not in arms or control == model:
+            return None
+        same = self.params.origin(control) == self.params.origin(model)
+        return control if same else None
+
+    def levels(self, experiment: str, column: str, model: str | None = None) -> list[Any]:
+        """The values of a setting that an experiment goes over, in their order."""
+        rows = self.table[self.table["experiment"] == experiment]
+        rows = rows if model is None else rows[rows["model"] == model]
+        return sorted(rows.loc[rows["protocol"] == "held_out", column].dropna().unique())
+
+    def wrong(self, model: str, experiment: str, **setting: Any) -> npt.NDArray[np.bool_]:
+        """Which draws of which images are wrong, (images, draws), in one setting."""
+        ledger = self.ledgers[model]
+        chosen = ledger["experiment"] == experiment
+        for column, value in setting.items():
+            chosen &= ledger[column] == value
+        rows = ledger[chosen.fillna(False)]
+        whole = experiment in ("clean", *ADVERSARIAL_SETS)
+        images = sorted(rows["image"].unique()) if whole else _among(self.common, rows)
+        return wrong_by_image(rows, images)
+
+    def at_reference(self, model: str) -> npt.NDArray[np.bool_]:
+        """Which draws of the common images are wrong at the reference point."""
+        point = self.params.compare.reference
+        return self.wrong(model, point.experiment, n=point.n)
+
+    def distances(self, model: str) -> "pd.Series[float]":
+        """The distance of the common images to a model's decision boundary, by image."""
+        return _distances(self.ledgers[model], self.common)
+
+
+def _distances(ledger: pd.DataFrame, common: list[str]) -> "pd.Series[float]":
+    rows = ledger[ledger["experiment"] == "boundary"]
+    found = rows.set_index("image")["margin"].astype(float)
+    return found.reindex(_among(common, rows))

@@ -12,6 +12,7 @@ from pixelproof.params import Params
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Summary = Mapping[str, Any]
 
@@ -25,25 +26,31 @@ def draw_error_rates(table: pd.DataFrame, params: Params, path: Path) -> None:
         path: Of the SVG; the same table gives the same bytes.
     """
     import matplotlib as mpl
+
+    with mpl.rc_context({"svg.hashsalt": "pixelproof", "font.size": 9}):
+        figure = error_rates_figure(table, params)
+        with files.atomic(path) as temporary:
+            figure.savefig(temporary, format="svg", metadata={"Date": None})
+
+
+def error_rates_figure(table: pd.DataFrame, params: Params) -> "Figure":
+    """A panel an experiment; arguments as of `draw_error_rates`."""
     from matplotlib.figure import Figure
 
     table = table[table["protocol"] == "held_out"]
     panels = [one for one in _PANELS if (table["experiment"] == one).any()]
-    with mpl.rc_context({"svg.hashsalt": "pixelproof", "font.size": 9}):
-        columns = min(2, len(panels))
-        rows = -(-len(panels) // columns)
-        size = (1 + 4 * columns, 0.4 + 3 * rows)
-        figure = Figure(figsize=size, layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False).ravel()
-        for axis, experiment in zip(axes, panels, strict=False):
-            _draw_panel(axis, experiment, table[table["experiment"] == experiment], params)
-        for axis in axes[len(panels) :]:
-            axis.axis("off")
-        for axis in axes[::columns]:
-            axis.set_ylabel("wrong, % of common images (95 % interval)")
-        axes[0].legend(frameon=False)
-        with files.atomic(path) as temporary:
-            figure.savefig(temporary, format="svg", metadata={"Date": None})
+    columns = min(2, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(1 + 4 * columns, 0.4 + 3 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis, experiment in zip(axes, panels, strict=False):
+        _draw_panel(axis, experiment, table[table["experiment"] == experiment], params)
+    for axis in axes[len(panels) :]:
+        axis.axis("off")
+    for axis in axes[::columns]:
+        axis.set_ylabel("wrong, % of common images (95 % interval)")
+    axes[0].legend(frameon=False)
+    return figure
 
 
 _PANELS = {  # experiment -> what it goes over, in words

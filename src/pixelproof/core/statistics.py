@@ -1,6 +1,6 @@
 """Intervals and tests whose unit is the image: the draws of one image are correlated."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -167,8 +167,8 @@ def _resampled_means(values: Floats, resamples: int, seed: int, by_draw: bool) -
 
 
 def paired_difference(
-    wrong: npt.NDArray[np.bool_],
-    other: npt.NDArray[np.bool_],
+    wrong: npt.NDArray[Any],
+    other: npt.NDArray[Any],
     *,
     resamples: int = 10_000,
     seed: int = 0,
@@ -178,7 +178,7 @@ def paired_difference(
     """How much more often one model is wrong than another, on the same images and draws.
 
     Args:
-        wrong: (images, draws) of the model.
+        wrong: (images, draws) of the model: true or false, or any number.
         other: (images, draws) of the other model.
         resamples: Of the bootstrap (percentiles) and of the permutation test.
         seed: Of both.
@@ -224,6 +224,43 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p_values) - step) * p_values[at]))
         adjusted[at] = largest
     return adjusted
+
+
+def rank_intervals(
+    wrong: Mapping[str, npt.NDArray[np.bool_]],
+    *,
+    resamples: int = 10_000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> dict[str, Interval]:
+    """The rank of each model by its error rate, 1 the lowest, with a bootstrap by image.
+
+    Args:
+        wrong: By model, (images, draws) on the same images.
+        resamples: Of the bootstrap; a resample takes the same images from every model.
+        seed: Of the resamples.
+        confidence: Between 0 and 1.
+
+    Returns:
+        By model its rank, and the bounds of the ranks it takes; equal rates share the lowest.
+    """
+    rates = np.stack([one.mean(axis=1) for one in wrong.values()])
+    images = rates.shape[1]
+    random = np.random.Generator(np.random.Philox(seed))
+    chunk = max(1, _CHUNK // images)
+    means = []
+    for start in range(0, resamples, chunk):
+        size = min(chunk, resamples - start)
+        weights = random.multinomial(images, np.full(images, 1 / images), size) / images
+        means.append(weights @ rates.T)
+    drawn = stats.rankdata(np.concatenate(means).round(12), method="min", axis=1)
+    value = stats.rankdata(rates.mean(axis=1).round(12), method="min")
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(drawn, [tail, 1 - tail], axis=0, method="nearest")
+    return {
+        name: Interval(float(value[at]), float(low[at]), float(high[at]))
+        for at, name in enumerate(wrong)
+    }
 
 
 def balanced_accuracy(

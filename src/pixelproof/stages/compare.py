@@ -5,8 +5,10 @@ from pathlib import Path
 import pandas as pd
 
 from pixelproof import files
+from pixelproof.claims import claims
 from pixelproof.classifiers import seen_images
 from pixelproof.comparison import (
+    Comparison,
     boundary,
     common_images,
     of_split,
@@ -14,11 +16,14 @@ from pixelproof.comparison import (
     summary,
     without,
 )
-from pixelproof.images import hex_id
-from pixelproof.layout import LEDGER, METRICS, MODELS, PLOTS
+from pixelproof.images import hex_id, load_images
+from pixelproof.layout import IMAGES, LEDGER, METRICS, MODELS, PLOTS
 from pixelproof.ledger import read_ledger
+from pixelproof.page import markdown, write_page
 from pixelproof.params import Params
 from pixelproof.report import draw_error_rates
+
+REPORTS = Path("reports")
 
 
 def _write_table(table: pd.DataFrame, path: Path) -> None:
@@ -27,7 +32,7 @@ def _write_table(table: pd.DataFrame, path: Path) -> None:
 
 
 def run(params: Params) -> None:
-    """Write results, summary and distances into `metrics/`, and `plots/error_rates.svg`."""
+    """Write the figures into `metrics/` and `plots/`, and the report into `reports/`."""
     seen = {hex_id(one) for model in params.models for one in seen_images(MODELS / model)}
     whole = {model: read_ledger(LEDGER / f"{model}.parquet") for model in params.models}
     held = {model: of_split(ledger, "held_out") for model, ledger in whole.items()}
@@ -47,7 +52,13 @@ def run(params: Params) -> None:
         "held_out_images": len(counted - seen),
         "left_out_as_seen": len(counted & seen),
     }
+    distances = boundary(ledgers, common, params)
     _write_table(table, METRICS / "results.csv")
-    _write_table(boundary(ledgers, common, params), METRICS / "boundary.csv")
+    _write_table(distances, METRICS / "boundary.csv")
     files.write_json(METRICS / "summary.json", digest)
     draw_error_rates(table, params, PLOTS / "error_rates.svg")
+    comparison = Comparison(params, ledgers, common, table, distances, digest)
+    tested = claims(comparison)
+    files.write_text(REPORTS / "summary.md", markdown(comparison, tested))
+    images, manifest = load_images(IMAGES, "held_out"), files.read_json(IMAGES / "manifest.json")
+    write_page(comparison, tested, images, manifest, REPORTS / "index.html")

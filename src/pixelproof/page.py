@@ -1,0 +1,430 @@
+"""The report: one self-contained page that is readable without a server or a network."""
+
+import base64
+import io
+import re
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from pixelproof import files
+from pixelproof.change_sets import draws_name, load_change_set
+from pixelproof.claims import Claim
+from pixelproof.comparison import Comparison
+from pixelproof.core.changes import apply_changes
+from pixelproof.core.statistics import rank_intervals
+from pixelproof.images import ImageSet, hex_id
+from pixelproof.layout import CHANGES
+from pixelproof.report import result_markdown, verdict
+from pixelproof.template import PAGE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+GALLERY = 8  # images that flip
+REGRESSED = 12
+_INK = "#010203"  # what figures are drawn in, replaced by the page's own colour
+Table = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An image that flips: before and after, and what each model says.
+
+    Attributes:
+        path: Of the file.
+        label: The true class.
+        original: A data address of the unchanged image.
+        changed: A data address of the changed one, its changed pixels ringed.
+        said: By model, the prediction for the changed image.
+    """
+
+    path: str
+    label: str
+    original: str
+    changed: str
+    said: dict[str, str]
+
+
+def write_page(
+    comparison: Comparison,
+    claims: list[Claim],
+    images: ImageSet,
+    manifest: dict[str, Any],
+    path: Path,
+) -> None:
+    """Write the report.
+
+    Args:
+        comparison: What is known of all models.
+        claims: The paper's claims, tested.
+        images: The held-out images.
+        manifest: Of the images, as `select` wrote it.
+        path: Of the HTML file; written whole or not at all.
+    """
+    environment = jinja2.Environment(
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=["jinja2.ext.loopcontrols"],
+    )
+    environment.filters["slug"] = lambda words: re.sub(r"\W+", "-", words.lower())
+    summary = comparison.summary
+    text = environment.from_string(PAGE).render(
+        verdict=verdict(summary),
+        summary=summary,
+        claims=claims,
+        hero=_svg(_forest(comparison)),
+        tables=_tables(comparison),
+        figures=_svg(_error_rates(comparison)),
+        gallery=_gallery(comparison, images, manifest),
+        flips=_flips(summary),
+        regressed=_regressed(comparison, manifest),
+        sensor=_sensor(comparison, manifest),
+        manifest=manifest,
+        params=asdict(comparison.params),
+        versions={name: version(name) for name in ("pixelproof", "torch", "torchvision", "numpy")},
+    )
+    files.write_text(path, text)
+
+
+def markdown(comparison: Comparison, claims: list[Claim]) -> str:
+    """The result in short, for a pull request."""
+    lines = [verdict(comparison.summary), "", result_markdown(comparison.summary, comparison.table)]
+    lines += ["", "| the paper's claim | here | found |", "| --- | --- | --- |"]
+    lines += [f"| {one.words} | {one.status} | {one.found or one.reason} |" for one in claims]
+    return "\n".join(lines) + "\n"
+
+
+def _svg(figure: "Figure") -> str:
+    """A figure as SVG text that takes the page's colours; the same figure gives the same text."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :].replace(_INK, "currentColor")
+
+
+def _style() -> Any:
+    keys = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
+    plain = {"svg.hashsalt": "pixelproof", "svg.fonttype": "path", "font.size": 10}
+    return {**dict.fromkeys(keys, _INK), **plain}
+
+
+def _forest(comparison: Comparison) -> "Figure":
+    """Each model's error rate at the reference point, as a dot with its interval."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    models = comparison.summary["models"]
+    with mpl.rc_context(_style()):
+        figure = Figure(figsize=(7, 0.8 + 0.38 * len(models)), layout="constrained")
+        axis = figure.subplots()
+        for at, entry in enumerate(models.values()):
+            rate = {key: 100 * value for key, value in entry["error_rate"].items()}
+            axis.plot([rate["low"], rate["high"]], [at, at], color=f"C{at % 10}", linewidth=3)
+            axis.plot(rate["value"], at, "o", color=f"C{at % 10}", markersize=9)
+        axis.set_yticks(range(len(models)), list(models))
+        axis.invert_yaxis()
+        axis.set_xlim(left=0)
+        axis.set_xlabel("wrong, % of the common images (95 % interval)")
+        axis.grid(axis="x", alpha=0.3)
+        axis.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _error_rates(comparison: Comparison) -> "Figure":
+    import matplotlib as mpl
+
+    from pixelproof.report import error_rates_figure
+
+    with mpl.rc_context(_style()):
+        return error_rates_figure(comparison.table, comparison.params)
+
+
+def _rate(row: pd.Series) -> str:
+    bounds = f"[{100 * row['error_low']:.2f}, {100 * row['error_high']:.2f}]"
+    total = int(row["images"]) * int(row["draws"])
+    return f"{100 * row['error_rate']:.2f} % {bounds} · {int(row['wrong'])} of {total}"
+
+
+def _grid(table: pd.DataFrame, by: str, title: str, note: str, words: str = "n = {}") -> Table:
+    """A table in the paper's layout: a row a model (and level), a column a setting."""
+    columns = list(dict.fromkeys(table[by]))
+    rows = []
+    for key, group in table.groupby(["model", "row"], sort=False):
+        cells = {row[by]: _rate(row) for _, row in group.iterrows()}
+        rows.append([str(one) for one in key if one] + [cells.get(one, "-") for one in columns])
+    names = ["model"] + ([""] if rows and len(rows[0]) > len(columns) + 1 else [])
+    head = [*names, *(words.format(one) for one in columns)]
+    return {"title": title, "note": note, "head": head, "rows": rows}
+
+
+def _tables(comparison: Comparison) -> list[Table]:
+    """All experiments, in the layout of the paper's tables."""
+    every = comparison.table.assign(row="")
+    held = every[every["protocol"] == "held_out"]
+    of = dict(iter(held.groupby("experiment", sort=False)))
+    paper = every[(every["protocol"] == "paper") & every["experiment"].isin(["pixels", "stuck"])]
+    tables = [_beyond_control(comparison), _ranking(comparison)]
+    if "pixels" in of:
+        note = "Any value in each channel. Wrong, of the common images and draws."
+        tables.append(_grid(of["pixels"], "n", "Changed pixels (Tables 6 and 10)", note))
+    if "stuck" in of:
+        note = "Dead or hot pixels: 0 or 255 in all channels."
+        tables.append(_grid(of["stuck"], "n", "Stuck pixels", note))
+    if len(paper):
+        note = (
+            "Protocol paper: other changes of the very images that were trained on, as in the "
+            "paper's Table 10. It says nothing about new images."
+        )
+        rows = paper.assign(row=paper["experiment"])
+        tables.append(_grid(rows, "n", "Changed pixels of training images (Table 10)", note))
+    if "magnitude" in of:
+        rows = of["magnitude"]
+        rows = rows.assign(row="± " + rows["values"].str.replace("offset:", ""))
+        note = "The value moves by up to so much, clipped to 0..255."
+        tables.append(_grid(rows, "n", "Magnitude (Table 7)", note))
+    if "area" in of:
+        rows = of["area"].astype({"area": str})
+        rows = rows.assign(row=rows["area"] + " × " + rows["area"])
+        note = "Changes lie in a centred square of this side in pixels."
+        tables.append(_grid(rows, "n", "Area (Table 8)", note))
+    if "adversarial_pixels" in of:
+        note = "FGSM examples that fool the model, then n pixels changed at random: still wrong."
+        tables.append(
+            _grid(
+                of["adversarial_pixels"], "n", "FGSM examples with changed pixels (Table 9)", note
+            )
+        )
+    if "transfer_fgsm" in of:
+        note = "Wrong on FGSM examples that fool its original. Any other network recovers some."
+        rows = of["transfer_fgsm"]
+        tables.append(
+            _grid(
+                rows, "epsilon", "FGSM examples of the original (Table 11)", note, "epsilon {}/255"
+            )
+        )
+    attacks = [of[one] for one in ("whitebox_fgsm", "whitebox_iterated") if one in of]
+    if attacks:
+        rows = pd.concat(attacks)
+        steps = rows["steps"].map(lambda one: "one step" if one == 1 else f"{one} steps")
+        note = "Attacks on each model itself: wrong, of the common images that were attacked."
+        tables.append(
+            _grid(rows.assign(row=steps), "epsilon", "White-box attacks", note, "epsilon {}/255")
+        )
+    if len(comparison.boundary):
+        tables.append(_boundary(comparison))
+    return tables
+
+
+def _beyond_control(comparison: Comparison) -> Table:
+    rows = []
+    for model, entry in comparison.summary["models"].items():
+        for name, key in (
+            ("its original", "versus_baseline"),
+            (comparison.summary["control"], "versus_control"),
+        ):
+            if key in entry:
+                one = entry[key]
+                bounds = f"[{100 * one['low']:+.2f}, {100 * one['high']:+.2f}]"
+                adjusted = f"{one['p_value_holm']:.2g}" if "p_value_holm" in one else "-"
+                total = f"{one['images']} × {one['draws']}"
+                rows.append(
+                    [
+                        model,
+                        name,
+                        f"{100 * one['difference']:+.2f} {bounds}",
+                        f"{one['p_value']:.2g}",
+                        adjusted,
+                        total,
+                    ]
+                )
+    return {
+        "title": "What hardening did beyond the control",
+        "note": "Difference of the error rates at the reference point in points, paired by image; "
+        "p by sign flips, adjusted over the arms (Holm).",
+        "head": ["model", "minus", "points", "p", "p, Holm", "images × draws"],
+        "rows": rows,
+    }
+
+
+def _ranking(comparison: Comparison) -> Table:
+    compare, summary = comparison.params.compare, comparison.summary
+    wrong = {model: comparison.at_reference(model) for model in summary["models"]}
+    ranks = rank_intervals(wrong, resamples=compare.resamples, seed=compare.seed)
+    rows = []
+    for model in sorted(ranks, key=lambda one: ranks[one].value):
+        entry, rank = summary["models"][model], ranks[model]
+        pi, clean = entry["pi"], entry["clean_accuracy"]
+        rows.append(
+            [
+                model,
+                f"{pi['value']:.2f} [{pi['low']:.2f}, {pi['high']:.2f}]",
+                f"{rank.value:.0f} [{rank.low:.0f} to {rank.high:.0f}]",
+                f"{int(wrong[model].sum())} of {wrong[model].size}",
+                f"{int(wrong[model].any(axis=1).sum())} of {len(wrong[model])}",
+                _accuracy(clean),
+                " · ".join(
+                    f"{label} {100 * one['value']:.1f} %" for label, one in entry["recall"].items()
+                )
+                if len(entry["recall"]) <= 6
+                else f"balanced {100 * entry['balanced_accuracy']['value']:.1f} %",
+            ]
+        )
+    return {
+        "title": "Pixel-index Pi (Table 5)",
+        "note": "At the reference point; comparable at the same n, values and area only. "
+        "The rank's interval is a bootstrap by image.",
+        "head": [
+            "model",
+            "Pi",
+            "rank",
+            "wrong",
+            "images that ever flip",
+            "clean accuracy",
+            "recall",
+        ],
+        "rows": rows,
+    }
+
+
+def _accuracy(entry: Any) -> str:
+    value, low, high = (100 * entry[key] for key in ("value", "low", "high"))
+    return f"{value:.1f} % [{low:.1f}, {high:.1f}]"
+
+
+def _boundary(comparison: Comparison) -> Table:
+    rows = []
+    for _, one in comparison.boundary.iterrows():
+        gap = one["difference_to_baseline"]
+        rows.append(
+            [
+                one["model"],
+                str(one["images"]),
+                f"{one['median']:.3f} [{one['low']:.3f}, {one['high']:.3f}]",
+                "-" if pd.isna(gap) else f"{gap:+.3f}",
+                "-" if pd.isna(gap) else f"{one['p_value']:.2g}",
+            ]
+        )
+    return {
+        "title": "Distance to the decision boundary (Equations 3 to 6)",
+        "note": "First-order Euclidean distance where a value spans 0 to 1; the paper: it grows.",
+        "head": ["model", "images", "median", "mean difference to its original", "p"],
+        "rows": rows,
+    }
+
+
+def _flips(summary: Any) -> list[tuple[str, str, dict[str, int]]]:
+    """Flips by direction: (true class, taken for, count by model)."""
+    directions: dict[tuple[str, str], dict[str, int]] = {}
+    for model, entry in summary["models"].items():
+        for label, taken in entry["flips"].items():
+            for prediction, count in taken.items():
+                directions.setdefault((label, prediction), {})[model] = count
+    chosen = sorted(directions.items(), key=lambda one: -sum(one[1].values()))[:10]
+    return [(label, prediction, counts) for (label, prediction), counts in sorted(chosen)]
+
+
+def _paths(manifest: dict[str, Any]) -> dict[str, str]:
+    return {one["image"]: one["path"] for one in manifest["images"]}
+
+
+def _regressed(comparison: Comparison, manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    """By hardened model: which images flip more often than under its original."""
+    paths, found = _paths(manifest), []
+    for model, arm in comparison.params.finetune.arms.items():
+        gap = comparison.at_reference(model).mean(axis=1)
+        gap = gap - comparison.at_reference(arm.baseline).mean(axis=1)
+        worst = np.argsort(-gap, kind="stable")[:REGRESSED]
+        names = [
+            f"{paths[comparison.common[at]]} ({100 * gap[at]:+.0f} points)"
+            for at in worst
+            if gap[at] > 0
+        ]
+        better, worse = int((gap < 0).sum()), int((gap > 0).sum())
+        found.append({"model": model, "better": better, "worse": worse, "names": names})
+    return found
+
+
+def _sensor(comparison: Comparison, manifest: dict[str, Any]) -> str:
+    """How wide one changed pixel is on the sensor."""
+    side = comparison.params.select.size
+    widths = np.array([one["width"] for one in manifest["images"]])
+    heights = np.array([one["height"] for one in manifest["images"]])
+    if comparison.params.select.fit == "crop":
+        widths = heights = np.minimum(widths, heights)
+    across, down = float(np.median(widths)) / side, float(np.median(heights)) / side
+    return (
+        f"One changed pixel stands for {across:.2g} × {down:.2g} pixels of the camera "
+        f"(median image {np.median(widths):.0f} × {np.median(heights):.0f}, resized to {side}); "
+        "a single faulty pixel of the camera is weaker than that."
+    )
+
+
+def _png(pixels: npt.NDArray[np.uint8]) -> str:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _ringed(
+    image: npt.NDArray[np.uint8], positions: npt.NDArray[np.int64]
+) -> npt.NDArray[np.uint8]:
+    """The image (3, H, W) enlarged threefold as (3 H, 3 W, 3), changed pixels framed in red."""
+    side = image.shape[2]
+    large = image.transpose(1, 2, 0).repeat(3, axis=0).repeat(3, axis=1)
+    for position in positions:
+        top, left = 3 * (position // side), 3 * (position % side)
+        inner = large[top + 1, left + 1].copy()
+        large[top : top + 3, left : left + 3] = (255, 40, 40)
+        large[top + 1, left + 1] = inner
+    return large
+
+
+def _gallery(comparison: Comparison, images: ImageSet, manifest: dict[str, Any]) -> list[Shown]:
+    """Common images that an original gets wrong at the smallest n at which any does."""
+    params = comparison.params
+    name = params.compare.reference.experiment
+    grid = params.reference_grid
+    changes = load_change_set(CHANGES / "test", draws_name(grid.values, grid.area), images)
+    row_of = {hex_id(int(one)): row for row, one in enumerate(images.ids)}
+    paths, seen = _paths(manifest), set()
+    shown: list[Shown] = []
+    models = list(params.models)
+    for n in sorted(grid.n):
+        wrong = {model: comparison.wrong(model, name, n=n) for model in models}
+        total = sum(one.sum(axis=1) for one in wrong.values())
+        for at in np.argsort(-total, kind="stable"):
+            image = comparison.common[at]
+            flipped = wrong[models[0]][at] if len(models) else np.zeros(0, bool)
+            if not flipped.any() or image in seen or len(shown) == GALLERY:
+                continue
+            seen.add(image)
+            draw, row = int(np.argmax(flipped)), row_of[image]
+            one = np.array(images.pixels[row : row + 1])
+            change = changes.take(slice(row, row + 1), draw, n)
+            after = apply_changes(one.copy(), change)[0]
+            said = {model: _prediction(comparison, model, image, name, n, draw) for model in models}
+            label = images.classes[images.labels[row]]
+            title = f"{paths[image]}, {n} {grid.values} pixels, draw {draw}"
+            before = one[0].transpose(1, 2, 0).repeat(3, axis=0).repeat(3, axis=1)
+            marked = _ringed(after, change.positions[0])
+            shown.append(Shown(title, label, _png(before), _png(marked), said))
+    return shown
+
+
+def _prediction(
+    comparison: Comparison, model: str, image: str, experiment: str, n: int, draw: int
+) -> str:
+    ledger = comparison.ledgers[model]
+    chosen = (ledger["experiment"] == experiment) & (ledger["image"] == image)
+    chosen &= (ledger["n"] == n) & (ledger["draw"] == draw)
+    return str(ledger.loc[chosen, "prediction"].iloc[0])

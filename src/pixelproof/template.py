@@ -1,0 +1,131 @@
+"""The page of the report, as a Jinja template that escapes what it is given."""
+# ruff: noqa: E501
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>pixelproof report</title>
+<style>
+:root { color-scheme: light dark; --ink: #1b1f24; --soft: #59636e; --paper: #fff; --card: #f6f8fa;
+  --line: #d1d9e0; --good: #1a7f37; --bad: #b42318; --none: #6e7781; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --soft: #9198a1; --paper: #0d1117;
+  --card: #161b22; --line: #30363d; --good: #3fb950; --bad: #f85149; --none: #8b949e; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 70rem; padding: 1.5rem; background: var(--paper);
+  color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
+h1 { font-size: 1rem; color: var(--soft); font-weight: 600; margin: 0 0 .5rem; }
+h2 { margin: 2.5rem 0 .5rem; font-size: 1.3rem; }
+h3 { margin: 1.8rem 0 .2rem; font-size: 1.05rem; }
+.verdict { font-size: 1.35rem; line-height: 1.4; margin: 0 0 1rem; }
+.soft { color: var(--soft); margin: .2rem 0 .6rem; }
+.card, figure { background: var(--card); border: 1px solid var(--line); border-radius: 8px;
+  padding: 1rem; margin: 1rem 0; }
+figure svg { width: 100%; height: auto; max-height: 46rem; }
+.hero svg { max-width: 46rem; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; padding: .35rem .7rem; border-bottom: 1px solid var(--line);
+  vertical-align: top; }
+th { color: var(--soft); font-weight: 600; white-space: nowrap; }
+.claims td:nth-child(4) { min-width: 16rem; }
+.badge { display: inline-block; padding: 0 .5rem; border-radius: 1rem; border: 1px solid;
+  white-space: nowrap; font-size: .8rem; font-weight: 600; }
+.reproduced { color: var(--good); } .not-reproduced { color: var(--bad); }
+.not-comparable { color: var(--none); }
+.gallery { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(19rem, 1fr)); }
+.gallery img { width: 49%; image-rendering: pixelated; border-radius: 4px; }
+.gallery p { margin: .3rem 0; font-size: .85rem; overflow-wrap: anywhere; }
+.wrong { color: var(--bad); font-weight: 600; }
+pre { overflow-x: auto; font-size: .8rem; white-space: pre-wrap; overflow-wrap: anywhere; }
+@media print { body { max-width: none; } .card, figure, tr { break-inside: avoid; } }
+@media (max-width: 40rem) { body { padding: 1rem; } .verdict { font-size: 1.1rem; } }
+</style>
+</head>
+<body>
+<h1>pixelproof · robustness to changed pixels</h1>
+<p class="verdict">{{ verdict }}</p>
+<figure class="hero">{{ hero | safe }}
+<figcaption class="soft">At {{ summary.reference.n }} {{ summary.reference["values"] }} pixels, on the
+{{ summary.common_images }} of {{ summary.held_out_images }} held-out images that every model classifies
+right unchanged. {{ summary.left_out_as_seen }} images were left out because a model had seen them.
+</figcaption></figure>
+<p class="soft">{{ sensor }} These are statements about these trained models, one training seed each,
+not about the method in general.</p>
+
+<h2>The paper's claims, tested here</h2>
+<div class="wide"><table class="claims"><thead><tr><th>claim</th><th>here</th><th>the paper</th>
+<th>found</th><th>test</th></tr></thead><tbody>
+{% for one in claims %}
+<tr><td>{{ one.words }}</td><td><span class="badge {{ one.status | slug }}">{{ one.status }}</span></td>
+<td>{{ one.paper }}</td><td>{{ one.found or "-" }}</td><td>{{ one.reason }}</td></tr>
+{% endfor %}
+</tbody></table></div>
+
+<h2>Results</h2>
+{% for table in tables %}
+{% if table.rows %}
+<h3>{{ table.title }}</h3>
+<p class="soft">{{ table.note }}</p>
+<div class="wide"><table><thead><tr>{% for one in table.head %}<th>{{ one }}</th>{% endfor %}</tr></thead>
+<tbody>
+{% for row in table.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
+{% endfor %}
+</tbody></table></div>
+{% endif %}
+{% endfor %}
+
+<h2>Curves</h2>
+<figure>{{ figures | safe }}</figure>
+
+<h2>Flips by direction</h2>
+<p class="soft">At the reference point, over all draws of the common images.</p>
+<div class="wide"><table><thead><tr><th>true class</th><th>taken for</th>
+{% for model in summary.models %}<th>{{ model }}</th>{% endfor %}</tr></thead><tbody>
+{% for label, prediction, counts in flips %}
+<tr><td>{{ label }}</td><td>{{ prediction }}</td>
+{% for model in summary.models %}<td>{{ counts.get(model, 0) }}</td>{% endfor %}</tr>
+{% else %}
+<tr><td colspan="9">No prediction flipped.</td></tr>
+{% endfor %}
+</tbody></table></div>
+
+<h2>Images that flip</h2>
+<p class="soft">Left as it is, right with the changed pixels framed in red, and what each model says then.</p>
+<div class="gallery">
+{% for one in gallery %}
+<div class="card"><img src="{{ one.original }}" alt="unchanged"> <img src="{{ one.changed }}" alt="changed">
+<p>{{ one.path }}</p><p>All models say <b>{{ one.label }}</b> of the unchanged image; then:
+{% for model, said in one.said.items() %}
+<span class="{{ 'wrong' if said != one.label }}">{{ model }} {{ said }}</span>{{ "" if loop.last else " · " }}
+{% endfor %}</p></div>
+{% else %}
+<p>No image flipped under the first original.</p>
+{% endfor %}
+</div>
+
+{% if regressed %}
+<h2>Which images regressed</h2>
+<div class="wide"><table><thead><tr><th>model</th><th>flip less often than under the original</th>
+<th>flip more often</th><th>the worst of these</th></tr></thead><tbody>
+{% for one in regressed %}
+<tr><td>{{ one.model }}</td><td>{{ one.better }}</td><td>{{ one.worse }}</td>
+<td>{{ one.names | join(", ") or "-" }}</td></tr>
+{% endfor %}
+</tbody></table></div>
+{% endif %}
+
+<h2>How this was made</h2>
+<p>{{ manifest.found }} images found; {{ manifest.quarantined | length }} quarantined as unreadable,
+{{ manifest.duplicates | length }} duplicates left out. Held-out images by class:
+{% for name, count in manifest.splits.held_out.by_class.items() %}{{ name }} {{ count }}{{ "" if loop.last else ", " }}
+{% if loop.index == 12 and not loop.last %}…{% break %}{% endif %}
+{% endfor %}.
+SHA-256 of the held-out array: <code>{{ manifest.splits.held_out.sha256 }}</code>.</p>
+<p>{% for name, number in versions.items() %}{{ name }} {{ number }}{{ "" if loop.last else " · " }}{% endfor %}.
+Every figure is in <code>metrics/results.csv</code>; <code>make ui</code> opens the runs in MLflow.</p>
+<details><summary>Parameters</summary><pre>{{ params | tojson(indent=1) }}</pre></details>
+</body>
+</html>
+"""
