@@ -93,8 +93,9 @@ def _hash(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def data_digest(pointer: Path = Path("data.dvc")) -> str:
+def data_digest(params: Params) -> str:
     """The hash of the images that DVC tracks; empty where it tracks none."""
+    pointer = Path(f"{params.select.data}.dvc")
     try:
         content = YAML(typ="safe", pure=True).load(pointer.read_text(encoding="utf-8"))
         return str(content["outs"][0]["md5"])
@@ -114,16 +115,16 @@ def pipeline_key(params: Params) -> str:
     text = stages.read_text(encoding="utf-8") if stages.is_file() else ""
     sources = sorted(set(re.findall(r"- (src/\S+\.py)$", text, re.MULTILINE)))
     hashes = [files.sha256(Path(one)) for one in sources if Path(one).is_file()]
-    return _hash([content, data_digest(), text, hashes])
+    return _hash([content, data_digest(params), text, hashes])
 
 
-def _images(context: str) -> list[Dataset]:
+def _images(params: Params, context: str) -> list[Dataset]:
     manifest = files.read_json(IMAGES / "manifest.json")
     split = {"training": "train", "evaluation": "held_out"}[context]
     part = manifest["splits"][split]
     profile = {"images": part["images"], "by_class": part["by_class"], "split": split}
-    digest = data_digest() or part["sha256"][:36]
-    return [Dataset(f"data-{split}", digest, "data.dvc", context, profile)]
+    digest = data_digest(params) or part["sha256"][:36]
+    return [Dataset(f"data-{split}", digest, f"{params.select.data}.dvc", context, profile)]
 
 
 def _draws(folder: Path, name: str, context: str) -> list[Dataset]:
@@ -144,7 +145,7 @@ def select(params: Params) -> Record:
     section = dataclasses.asdict(params.select)
     group = section.pop("group")
     shown = {**section, "group": json.dumps(group) if group else None}
-    datasets = [*_images("training"), *_images("evaluation")]
+    datasets = [*_images(params, "training"), *_images(params, "evaluation")]
     return Record("select", "data", "select", shown, metrics, datasets=datasets)
 
 
@@ -157,7 +158,9 @@ def generate(params: Params) -> Record:
             metrics.append((f"pixels_left_equal/{part}/{name}", share, 0))
             metrics.append((f"n/{part}/{name}", float(entry["n"]), 0))
     shown = dataclasses.asdict(params.generate)
-    return Record("generate", "data", "generate", shown, metrics, datasets=_images("training"))
+    return Record(
+        "generate", "data", "generate", shown, metrics, datasets=_images(params, "training")
+    )
 
 
 def attack(params: Params, name: str) -> Record:
@@ -165,7 +168,7 @@ def attack(params: Params, name: str) -> Record:
     manifest = files.read_json(ADVERSARIAL / name / "manifest.json")
     metrics = [(key, float(manifest[key]), 0) for key in ("attacked", "fooled", "success_rate")]
     shown = {"model": name, "attack": manifest["attack"], "epsilon": manifest["epsilon"]}
-    datasets = _images("evaluation")
+    datasets = _images(params, "evaluation")
     return Record(f"attack-{name}", "data", "attack", shown, metrics, datasets=datasets)
 
 
@@ -205,7 +208,7 @@ def training(params: Params, name: str) -> Record:
     about = files.read_json(MODELS / name / "classifier.json")
     trained = about["source"].get("trained", {})
     tags = {f"trained.{key}": str(value) for key, value in trained.items()}
-    datasets = _images("training")
+    datasets = _images(params, "training")
     if name not in params.baselines and params.finetune.arms[name].n:
         datasets += _draws(CHANGES / "train", name, "training")
     return Record(
@@ -227,7 +230,7 @@ def evaluation(params: Params, name: str) -> Record:
 
     ledger = of_split(read_ledger(LEDGER / f"{name}.parquet"), "held_out")
     figures = clean_figures(ledger)
-    datasets = _images("evaluation")
+    datasets = _images(params, "evaluation")
     for draws in dict.fromkeys(draws_name(grid.values, grid.area) for grid in params.grids):
         datasets += _draws(CHANGES / "test", draws, "evaluation")
     return Record(name, "model", "evaluation", metrics=_clean(figures), datasets=datasets)
@@ -295,7 +298,9 @@ def comparison(params: Params) -> Iterator[Record]:
                 metrics += _bounded(other, entry[other], "difference")
                 metrics.append((f"{other}_p_value", float(entry[other]["p_value"]), 0))
         metrics += _rows(table[table["model"] == name])
-        yield Record(name, "model", "comparison", metrics=metrics, datasets=_images("evaluation"))
+        yield Record(
+            name, "model", "comparison", metrics=metrics, datasets=_images(params, "evaluation")
+        )
     yield _pipeline(params, summary, table)
 
 
@@ -318,7 +323,15 @@ def _pipeline(params: Params, summary: Mapping[str, Any], table: "pd.DataFrame")
         "verdict": said,
         "mlflow.note.content": f"{said}\n\n{result_markdown(summary, table)}",
     }
-    names = ("metrics/results.csv", "metrics/summary.json", "plots/error_rates.svg", "params.yaml")
+    names = (
+        "metrics/results.csv",
+        "metrics/summary.json",
+        "metrics/boundary.csv",
+        "plots/error_rates.svg",
+        "params.yaml",
+        "reports/index.html",
+        "reports/summary.md",
+    )
     kept = [name for name in names if Path(name).is_file()]
     return Record("", "pipeline", "comparison", shown, metrics, tags, artifacts=kept)
 

@@ -121,7 +121,8 @@ def _align(rows: list[list[str]]) -> str:
 
 def _result_rows(summary: Summary, table: pd.DataFrame) -> list[list[str]]:
     """The head of the result table, and a row a model."""
-    head = ["model", "accuracy %", "wrong %", "Pi", f"minus {summary['control']}"]
+    control = summary["control"]
+    head = ["model", "accuracy %", "wrong %", "Pi", *([f"minus {control}"] if control else [])]
     rows = [[*head, "transfer %", "white-box %"]]
     for model, entry in summary["models"].items():
         pi = entry["pi"]
@@ -131,7 +132,7 @@ def _result_rows(summary: Summary, table: pd.DataFrame) -> list[list[str]]:
                 _percent(entry["clean_accuracy"]),
                 f"{100 * entry['error_rate']['value']:.1f}",
                 f"{pi['value']:.2f} [{pi['low']:.2f}, {pi['high']:.2f}]",
-                _points(entry.get("versus_control")),
+                *([_points(entry.get("versus_control"))] if control else []),
                 _adversarial(table, model, "transfer_fgsm"),
                 _adversarial(table, model, "whitebox_fgsm"),
             ]
@@ -143,8 +144,9 @@ def _legend(summary: Summary, table: pd.DataFrame) -> list[str]:
     """What the columns of the result table mean."""
     point, control = summary["reference"], summary["control"]
     return [
-        f"accuracy: on {summary['held_out_images']} held-out images. wrong, Pi, minus {control} "
-        f"(points): with {point['n']} {point['values']} pixels",
+        f"accuracy: on {summary['held_out_images']} held-out images. wrong, Pi"
+        f"{f', minus {control} (points)' if control else ''}: with {point['n']} "
+        f"{point['values']} pixels",
         f"changed in the {summary['common_images']} that all models get right. Wrong on FGSM "
         "examples: transfer, of those that fool its",
         f"original (epsilon {_epsilons(table, 'transfer_fgsm')}/255); white-box, made from the "

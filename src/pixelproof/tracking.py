@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 from pixelproof import records, spool
 from pixelproof.errors import ServiceError
+from pixelproof.params import load_params
 from pixelproof.records import Record
 from pixelproof.spool import Spooled
 from pixelproof.stores import WITHOUT, Store, experiment_name, follow_move, plain, server_of
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 OWNER = "pixelproof.owner"  # host and process that a pipeline run ends with
 NOTE = "mlflow.note.content"  # what the page shows as a run's description
-SOURCES = ("src", "params.yaml", "dvc.yaml", "data.dvc")  # what a run is made from
+SOURCES = ("src", "params.yaml", "dvc.yaml", "*.dvc")  # what a run is made from
 
 
 def _git(*arguments: str) -> str:
@@ -42,7 +43,7 @@ def _common_tags() -> dict[str, str]:
         "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": _git("rev-parse", "HEAD"),
         "git.changed": "yes" if _git("status", "--porcelain", "--", *SOURCES) else "no",
-        "dvc.data": records.data_digest(),
+        "dvc.data": records.data_digest(load_params()),
         "dvc.experiment": os.environ.get("DVC_EXP_NAME", ""),
     }
     return {key: value for key, value in tags.items() if value}

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pixelproof.core.gradients import fgsm, input_gradient
+from pixelproof.core.gradients import boundary_distance, fgsm, input_gradient, iterated_fgsm
 
 
 class Linear(nn.Module):
@@ -100,3 +100,62 @@ def test_training_mode_is_refused() -> None:
 def test_epsilon_counts_in_units_of_1_255(epsilon: Any) -> None:
     with pytest.raises(ValueError, match="epsilon: expected an integer"):
         fgsm(convolutional(), batch(1, 6), torch.tensor([0]), epsilon)
+
+
+def test_iterates_stay_within_epsilon_and_end_with_no_smaller_a_loss() -> None:
+    model, images, labels = convolutional(), batch(5, 6), torch.tensor([0, 1, 2, 3, 0])
+
+    def losses(some: Tensor) -> Tensor:
+        with torch.no_grad():
+            return nn.functional.cross_entropy(model(some.float() / 255), labels, reduction="none")
+
+    before = losses(images)
+    for epsilon, steps in ((1, 10), (2, 10), (16, 5)):
+        found = iterated_fgsm(model, images, labels, epsilon, steps)
+        assert found.dtype == torch.uint8
+        assert (found.int() - images.int()).abs().max() <= epsilon
+        assert (losses(found) >= before).all()
+    once = losses(fgsm(model, images, labels, 1))
+    assert (losses(iterated_fgsm(model, images, labels, 1, 10)) >= once).all()
+
+
+def test_on_a_straight_model_one_whole_step_is_the_best_there_is() -> None:
+    model, images = Linear().eval(), batch(4, 2).clamp(20, 235)
+    two = nn.Sequential(model, nn.Linear(3, 2, bias=False)).eval()  # two classes: one direction
+    labels = torch.tensor([0, 1, 0, 1])
+    assert torch.equal(iterated_fgsm(two, images, labels, 8, 20), fgsm(two, images, labels, 8))
+
+
+@pytest.mark.parametrize(("epsilon", "steps"), [(0, 3), (256, 3), (2, 0)])
+def test_impossible_attacks_are_refused(epsilon: int, steps: int) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        iterated_fgsm(convolutional(), batch(1, 6), torch.tensor([0]), epsilon, steps)
+
+
+def test_the_distance_is_that_of_a_point_to_a_line() -> None:
+    model, images = Linear().eval(), batch(6, 2)
+    points, weight = images.flatten(1) / 255.0, model.weight.detach()
+    logits = points @ weight.T
+    for label in range(3):
+        others = [one for one in range(3) if one != label]
+        expected = torch.stack(
+            [
+                (logits[:, label] - logits[:, one]) / (weight[label] - weight[one]).norm()
+                for one in others
+            ]
+        ).amin(dim=0)
+        found = boundary_distance(model, images, torch.full((6,), label))
+        torch.testing.assert_close(found, expected)
+        assert torch.equal(found > 0, logits.argmax(dim=1) == label)
+
+
+def test_without_a_gradient_the_boundary_is_infinitely_far() -> None:
+    class Steps(nn.Module):
+        """An input layer that rounds to 8 bits, through which no gradient comes."""
+
+        def forward(self, images: Tensor) -> Tensor:
+            level = (images * 255).round() / 255
+            return torch.stack([level.mean(dim=(1, 2, 3)), 0.4 + 0 * level[:, 0, 0, 0]], dim=1)
+
+    images = torch.full((1, 3, 4, 4), 200, dtype=torch.uint8)
+    assert boundary_distance(Steps().eval(), images, torch.tensor([0])).isinf().all()

@@ -119,6 +119,20 @@ def test_intervals_cover_where_draws_are_correlated(rate: float) -> None:
     assert naive < 0.85 * 400, "as if all draws were independent"
 
 
+@pytest.mark.parametrize("rate", [0.002, 0.01, 0.1])
+def test_intervals_cover_2000_images_of_rare_and_frequent_errors(rate: float) -> None:
+    # Images that are wrong in k of 8 draws are beta-binomial; their order tells nothing.
+    a, b = rate * 7 / 3, (1 - rate) * 7 / 3  # 1 / (a + b + 1) = 0.3, the correlation
+    shares = stats.betabinom.pmf(np.arange(9), 8, a, b)
+    random = np.random.default_rng(10)
+    covered = 0
+    for images in random.multinomial(2000, shares / shares.sum(), 2000):
+        wrong = np.arange(8) < np.repeat(np.arange(9), images)[:, None]
+        found = rate_interval(wrong)
+        covered += found.low <= rate <= found.high
+    assert covered >= 0.93 * 2000
+
+
 def test_permutations_agree_with_all_sign_patterns() -> None:
     differences = np.array([0.5, 0.25, -0.25, 1.0, 0.75, 0.0, 0.25, -0.5])
     observed = abs(differences.sum())
@@ -161,6 +175,20 @@ def test_the_paired_test_rejects_seldom_where_nothing_differs() -> None:
         difference = (one.mean(axis=1) - two.mean(axis=1)).astype(np.float64)
         rejected += sign_flip_p_value(difference, 400, seed=3) < 0.05
     assert rejected <= 0.08 * 400
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_the_p_value_of_equal_models_keeps_its_level(shared: bool) -> None:
+    random = np.random.default_rng(11)
+    chances = random.beta(7 / 30, 21 / 10, (2, 2000, 200, 1))  # rate 0.1, correlation 0.3
+    if shared:
+        chances[1] = chances[0]
+    rejected = 0
+    for seed in range(2000):
+        one, two = (random.random((200, 8)) < model[seed] for model in chances)
+        # By 99 patterns the smallest p-values are hundredths, so 0.05 is one of them.
+        rejected += paired_difference(one, two, resamples=99, seed=seed).p_value <= 0.05
+    assert 0.03 * 2000 <= rejected <= 0.06 * 2000
 
 
 def test_a_difference_is_paired_and_turns_its_sign() -> None:

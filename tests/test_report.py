@@ -1,0 +1,156 @@
+"""Claims and page on planted ledgers: what is there is found, and nothing else."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pixelproof.claims import Claim, claims
+from pixelproof.comparison import Comparison, boundary, common_images, results, summary
+from pixelproof.ledger import LedgerWriter
+from pixelproof.page import markdown
+from pixelproof.params import Params, parse_params
+
+CLASSES = ["bad", "<script>alert(1)</script>"]
+COUNT, DRAWS = 300, 4
+GRIDS = {
+    "pixels": {"n": [4, 64]},
+    "stuck": {"n": [64]},
+    "magnitude": {"offset": [10, 127], "n": [64]},
+    "area": {"share": [1, 0.5], "n": [64]},
+}
+
+
+def params() -> Params:
+    arm = {"baseline": "base"}
+    return parse_params(
+        {
+            "select": {"size": 16},
+            "baselines": {"base": {"classifier": "efficientnet_lite0"}},
+            "finetune": {
+                "arms": {"clean": arm, "seed": {**arm, "seed": 2}, "hard": {**arm, "n": 8}}
+            },
+            "models": ["base", "clean", "seed", "hard"],
+            "evaluate": {"draws": DRAWS, "boundary": {}, **GRIDS},
+            "compare": {"reference": {"experiment": "stuck", "n": 64}, "resamples": 1000},
+        }
+    )
+
+
+def ledger(rate: float, seed: int, distance: float, settings: Params) -> pd.DataFrame:
+    """A model that flips at a rate that grows with n and magnitude, not with the area."""
+    random = np.random.default_rng(seed)
+    writer = LedgerWriter(CLASSES)
+    names = np.array([f"{at:016x}" for at in range(COUNT)], dtype=object)
+    truth = np.arange(COUNT) % 2
+    labels = np.array(CLASSES, dtype=object)[truth]
+    flat = np.zeros(COUNT, np.float32)
+    writer.add("clean", names, labels, truth, flat, split="held_out", n=0, draw=0)
+    for grid in settings.grids:
+        strength = int(grid.values.split(":")[1]) / 127 if ":" in grid.values else 1.0
+        for draw in range(DRAWS):
+            for n in grid.n:
+                flipped = random.random(COUNT) < rate * strength * n / 64
+                place = {"values": grid.values, "area": grid.area or 16, "n": n, "draw": draw}
+                predicted = truth ^ flipped
+                writer.add(
+                    grid.experiment, names, labels, predicted, flat, split="held_out", **place
+                )
+    fooled = np.arange(0, COUNT, 3)
+    still = truth[fooled] ^ (random.random(len(fooled)) < (1.0 if rate > 0.2 else 0.4))
+    place = {"epsilon": 1, "steps": 1, "draw": 0, "split": "held_out"}
+    writer.add("transfer_fgsm", names[fooled], labels[fooled], still, flat[fooled], **place)
+    far = random.normal(distance, 0.1, COUNT).astype(np.float32)
+    writer.add("boundary", names, labels, truth, far, split="held_out", n=0, draw=0)
+    return pd.concat(writer._parts, ignore_index=True)
+
+
+def compared(hard: float, distance: float) -> Comparison:
+    settings = params()
+    rates = {"base": 0.3, "clean": 0.2, "seed": 0.2, "hard": hard}
+    ledgers = {
+        name: ledger(rate, at, distance if name == "hard" else 1.0, settings)
+        for at, (name, rate) in enumerate(rates.items())
+    }
+    common = common_images(ledgers)
+    table = results(ledgers, common, 16)
+    counts = {"common_images": len(common), "held_out_images": COUNT, "left_out_as_seen": 0}
+    digest = {**summary(ledgers, common, settings), **counts}
+    far = boundary(ledgers, common, settings)
+    return Comparison(settings, ledgers, common, table, far, digest)
+
+
+def by_words(found: list[Claim]) -> dict[str, Claim]:
+    return {one.words.split(",")[0]: one for one in found}
+
+
+@pytest.fixture(scope="module")
+def better() -> Comparison:
+    return compared(hard=0.05, distance=1.5)
+
+
+def test_what_was_planted_is_found(better: Comparison) -> None:
+    status = {words: one.status for words, one in by_words(claims(better)).items()}
+    assert status["Errors grow with the number of changed pixels"] == "reproduced"
+    assert status["Errors grow with the magnitude of the change"] == "reproduced"
+    assert status["The area of the changes matters little"] == "reproduced"
+    assert status["The magnitude matters more than the position"] == "reproduced"
+    assert status["Clean accuracy is kept"] == "reproduced"
+    assert status["Retraining moves the decision boundary away"] == "reproduced"
+    assert status["Pi ranks classifiers as accuracy does"] == "not comparable"
+    assert status["Ordinary augmentation does not help"] == "not comparable"
+
+
+def test_an_arm_that_equals_its_control_is_no_improvement() -> None:
+    equal = compared(hard=0.2, distance=1.0)
+    found = by_words(claims(equal))
+    assert found["Retraining helps at every n"].status == "not reproduced"
+    assert found["Retraining recovers FGSM examples"].status == "not reproduced"
+    assert found["Retraining moves the decision boundary away"].status == "not reproduced"
+    against = equal.summary["models"]["hard"]["versus_control"]
+    assert against["low"] < 0 < against["high"]
+
+
+def test_another_seed_of_the_control_is_no_improvement(better: Comparison) -> None:
+    entries = better.summary["models"]
+    seed, hard = entries["seed"]["versus_control"], entries["hard"]["versus_control"]
+    assert seed["p_value_holm"] > 0.05
+    assert hard["p_value_holm"] < 0.05
+    assert hard["p_value"] <= hard["p_value_holm"]
+
+
+def test_the_summary_for_a_pull_request_holds_every_claim(better: Comparison) -> None:
+    found = claims(better)
+    text = markdown(better, found)
+    assert all(f"| {one.words} | {one.status} |" in text for one in found)
+    assert len(found) == 12
+
+
+def test_the_page_stands_alone_and_escapes(
+    better: Comparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pixelproof import page
+
+    monkeypatch.setattr(page, "_gallery", lambda *arguments: [])  # needs images: tests/stages
+    splits = {"held_out": {"by_class": dict.fromkeys(CLASSES, 150), "sha256": "0" * 64}}
+    images = [
+        {"image": name, "path": f"<b>{name}.png", "width": 300, "height": 150}
+        for name in better.common
+    ]
+    manifest: dict[str, Any] = {"found": 300, "quarantined": [], "duplicates": [], "splits": splits}
+    held: Any = None
+    page.write_page(
+        better, claims(better), held, {**manifest, "images": images}, tmp_path / "a.html"
+    )
+    text = (tmp_path / "a.html").read_text()
+    assert CLASSES[1] not in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+    assert "<b>0" not in text
+    assert not re.findall(r"(?:src|href)=[\"']?(?:https?:)?//", text)
+    assert not re.search(r">\s*nan\b|\bnan\s*<|\bNaN\b", text)
+    assert "19 × 9.4 pixels of the camera" in text
+    for words in ("Changed pixels (Tables 6 and 10)", "Magnitude (Table 7)", "Area (Table 8)"):
+        assert words in text
