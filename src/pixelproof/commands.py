@@ -32,7 +32,7 @@ def show() -> str:
             "",
             verdict(summary),
             "",
-            f"Every figure: {METRICS}/results.csv    Curves: plots/error_rates.svg",
+            f"Report:       reports/index.html    Every figure: {METRICS}/results.csv",
             f"Try a model:  pixelproof predict {last} IMAGE…",
         ]
     )
