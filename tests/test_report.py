@@ -11,6 +11,7 @@ import pytest
 from pixelproof.claims import Claim, claims
 from pixelproof.comparison import Comparison, boundary, common_images, results, summary
 from pixelproof.ledger import LedgerWriter
+from pixelproof.masking import gradient_checks
 from pixelproof.page import markdown
 from pixelproof.params import Params, parse_params
 
@@ -143,7 +144,12 @@ def test_the_page_stands_alone_and_escapes(
     manifest: dict[str, Any] = {"found": 300, "quarantined": [], "duplicates": [], "splits": splits}
     held: Any = None
     page.write_page(
-        better, claims(better), held, {**manifest, "images": images}, tmp_path / "a.html"
+        better,
+        claims(better),
+        gradient_checks(better),
+        held,
+        {**manifest, "images": images},
+        tmp_path / "a.html",
     )
     text = (tmp_path / "a.html").read_text()
     assert CLASSES[1] not in text

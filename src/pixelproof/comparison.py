@@ -339,6 +339,18 @@ class Comparison:
         return _distances(self.ledgers[model], self.common)
 
 
+def wrong_by_id(
+    comparison: Comparison, model: str, experiment: str, **setting: Any
+) -> dict[str, bool]:
+    """Which images a model gets wrong in one setting of an attack, one draw each."""
+    ledger = comparison.ledgers[model]
+    chosen = ledger["experiment"] == experiment
+    for column, value in setting.items():
+        chosen &= ledger[column] == value
+    rows = ledger[chosen.fillna(False)]
+    return dict(zip(rows["image"], rows["prediction"] != rows["label"], strict=True))
+
+
 def _distances(ledger: pd.DataFrame, common: list[str]) -> "pd.Series[float]":
     rows = ledger[ledger["experiment"] == "boundary"]
     found = rows.set_index("image")["margin"].astype(float)

@@ -21,6 +21,7 @@ from pixelproof.core.changes import apply_changes
 from pixelproof.core.statistics import rank_intervals
 from pixelproof.images import ImageSet, hex_id
 from pixelproof.layout import CHANGES
+from pixelproof.masking import Check
 from pixelproof.report import result_markdown, verdict
 from pixelproof.template import PAGE
 
@@ -55,6 +56,7 @@ class Shown:
 def write_page(
     comparison: Comparison,
     claims: list[Claim],
+    checks: list[Check],
     images: ImageSet,
     manifest: dict[str, Any],
     path: Path,
@@ -64,6 +66,7 @@ def write_page(
     Args:
         comparison: What is known of all models.
         claims: The paper's claims, tested.
+        checks: Whether gradients are masked.
         images: The held-out images.
         manifest: Of the images, as `select` wrote it.
         path: Of the HTML file; written whole or not at all.
@@ -81,7 +84,7 @@ def write_page(
         summary=summary,
         claims=claims,
         hero=_svg(_forest(comparison)),
-        tables=_tables(comparison),
+        tables=[*_tables(comparison), _masking(checks)],
         figures=_svg(_error_rates(comparison)),
         gallery=_gallery(comparison, images, manifest),
         flips=_flips(summary),
@@ -290,6 +293,25 @@ def _ranking(comparison: Comparison) -> Table:
             "clean accuracy",
             "recall",
         ],
+        "rows": rows,
+    }
+
+
+def _masking(checks: list[Check]) -> Table:
+    """Failed checks one by one; of those that hold, how many."""
+    rows = []
+    for model in dict.fromkeys(one.model for one in checks):
+        own = [one for one in checks if one.model == model]
+        failed = [one for one in own if not one.holds]
+        rows += [[model, "MASKED?", f"fails: {one.words}", one.found] for one in failed]
+        if not failed:
+            rows.append([model, "no sign", f"all {len(own)} checks hold", ""])
+    return {
+        "title": "Masked gradients",
+        "note": "Attacks that follow the gradient prove nothing where it is hidden. The checks: "
+        "more epsilon and more steps fool no fewer; a model's own examples beat borrowed ones; "
+        "no gradient is zero. Attacks without a gradient are not among them.",
+        "head": ["model", "", "checks", "found"],
         "rows": rows,
     }
 

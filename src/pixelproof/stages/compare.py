@@ -19,6 +19,7 @@ from pixelproof.comparison import (
 from pixelproof.images import hex_id, load_images
 from pixelproof.layout import IMAGES, LEDGER, METRICS, MODELS, PLOTS
 from pixelproof.ledger import read_ledger
+from pixelproof.masking import gradient_checks, masked
 from pixelproof.page import markdown, write_page
 from pixelproof.params import Params
 from pixelproof.report import draw_error_rates
@@ -55,10 +56,12 @@ def run(params: Params) -> None:
     distances = boundary(ledgers, common, params)
     _write_table(table, METRICS / "results.csv")
     _write_table(distances, METRICS / "boundary.csv")
-    files.write_json(METRICS / "summary.json", digest)
     draw_error_rates(table, params, PLOTS / "error_rates.svg")
     comparison = Comparison(params, ledgers, common, table, distances, digest)
-    tested = claims(comparison)
+    tested, checks = claims(comparison), gradient_checks(comparison)
+    for model, entry in digest["models"].items():
+        entry["masked_gradients"] = masked(checks, model)
+    files.write_json(METRICS / "summary.json", digest)
     files.write_text(REPORTS / "summary.md", markdown(comparison, tested))
     images, manifest = load_images(IMAGES, "held_out"), files.read_json(IMAGES / "manifest.json")
-    write_page(comparison, tested, images, manifest, REPORTS / "index.html")
+    write_page(comparison, tested, checks, images, manifest, REPORTS / "index.html")

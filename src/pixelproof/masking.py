@@ -1,0 +1,129 @@
+"""Whether a model only hides its gradient: attacks fail, and the model is no more robust for it.
+
+The checks are those of Carlini et al. 2019, "On Evaluating Adversarial Robustness", and of Athalye
+et al. 2018, "Obfuscated Gradients Give a False Sense of Security", as far as the experiments allow.
+A check fails only where its paired 95 % interval says so; none has a constant to be tuned.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pixelproof.comparison import Comparison, wrong_by_id
+from pixelproof.core.statistics import paired_difference
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check of one model.
+
+    Attributes:
+        model: Its name.
+        words: What must hold.
+        holds: Whether it does.
+        found: The figures.
+    """
+
+    model: str
+    words: str
+    holds: bool
+    found: str
+
+
+def gradient_checks(comparison: Comparison) -> list[Check]:
+    """All checks that the experiments of each model allow."""
+    found = []
+    for model in comparison.ledgers:
+        found += _more_epsilon(comparison, model)
+        found += _more_steps(comparison, model)
+        found += _own_examples_best(comparison, model)
+        found += _gradient_there(comparison, model)
+    return found
+
+
+def masked(checks: list[Check], model: str) -> list[str]:
+    """Why a model's gradients are held to be masked; empty where nothing says so."""
+    return [one.words for one in checks if one.model == model and not one.holds]
+
+
+def _compare(
+    comparison: Comparison, better: dict[str, bool], worse: dict[str, bool]
+) -> tuple[bool, str]:
+    """Whether the first attack is not beaten by the second, on the images that both took."""
+    images = sorted(set(better) & set(worse))
+    if not images:
+        return True, "no image in both"
+    pair: list[npt.NDArray[Any]] = [
+        np.array([[attack[image]] for image in images]) for attack in (better, worse)
+    ]
+    compare = comparison.params.compare
+    found = paired_difference(*pair, resamples=compare.resamples, seed=compare.seed)
+    rates = f"{100 * pair[0].mean():.1f} % against {100 * pair[1].mean():.1f} %"
+    return found.high >= 0, f"{rates} of {len(images)} images"
+
+
+def _attacks(comparison: Comparison, model: str) -> list[tuple[str, int, int]]:
+    """The white-box attacks on a model: (experiment, steps, epsilon), from weak to strong."""
+    table = comparison.table
+    chosen = (table["model"] == model) & table["experiment"].str.startswith("whitebox")
+    rows = table[chosen].sort_values(["experiment", "steps", "epsilon"])
+    keys = zip(rows["experiment"], rows["steps"], rows["epsilon"], strict=True)
+    return [(str(name), int(steps), int(epsilon)) for name, steps, epsilon in keys]
+
+
+def _fooled(comparison: Comparison, model: str, attack: tuple[str, int, int]) -> dict[str, bool]:
+    experiment, steps, epsilon = attack
+    return wrong_by_id(comparison, model, experiment, steps=steps, epsilon=epsilon)
+
+
+def _more_epsilon(comparison: Comparison, model: str) -> list[Check]:
+    attacks = _attacks(comparison, model)
+    found = []
+    for weak, strong in pairwise(attacks):
+        if weak[:2] == strong[:2] and weak[0] == "whitebox_iterated":
+            holds, figures = _compare(
+                comparison, _fooled(comparison, model, strong), _fooled(comparison, model, weak)
+            )
+            words = f"epsilon {strong[2]} fools no fewer than {weak[2]}, in {weak[1]} steps"
+            found.append(Check(model, words, holds, figures))
+    return found
+
+
+def _more_steps(comparison: Comparison, model: str) -> list[Check]:
+    attacks = _attacks(comparison, model)
+    found = []
+    for few in attacks:
+        for many in attacks:
+            if few[2] == many[2] and few[1] < many[1]:
+                holds, figures = _compare(
+                    comparison, _fooled(comparison, model, many), _fooled(comparison, model, few)
+                )
+                words = f"{many[1]} steps fool no fewer than {few[1]}, at epsilon {few[2]}"
+                found.append(Check(model, words, holds, figures))
+    return found
+
+
+def _own_examples_best(comparison: Comparison, model: str) -> list[Check]:
+    """Another network's examples must not beat the model's own, at the same epsilon."""
+    if model in comparison.params.baselines:
+        return []
+    epsilon = comparison.params.attack.epsilon
+    own = ("whitebox_fgsm", 1, epsilon)
+    if own not in _attacks(comparison, model):
+        return []
+    borrowed = wrong_by_id(comparison, model, "transfer_fgsm")
+    holds, figures = _compare(comparison, _fooled(comparison, model, own), borrowed)
+    words = f"its own examples fool no fewer than its original's, at epsilon {epsilon}"
+    return [Check(model, words, holds, figures)]
+
+
+def _gradient_there(comparison: Comparison, model: str) -> list[Check]:
+    distances = comparison.distances(model)
+    if distances.empty:
+        return []
+    zero = int(np.isinf(distances.to_numpy()).sum())
+    words = "no image has a gradient of zero"
+    return [Check(model, words, zero == 0, f"{zero} of {len(distances)} images")]

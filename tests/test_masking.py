@@ -1,0 +1,110 @@
+"""Models that hide their gradient, planted, and one that does not."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pixelproof.comparison import Comparison, boundary, common_images, results
+from pixelproof.core.gradients import boundary_distance, fgsm, iterated_fgsm
+from pixelproof.ledger import LedgerWriter
+from pixelproof.masking import gradient_checks, masked
+from pixelproof.params import Params, parse_params
+
+SIDE, COUNT, EPSILONS, STEPS = 8, 80, (2, 4), 5
+
+
+class Honest(nn.Module):
+    """Two classes: which half is the brighter one."""
+
+    scale = 100.0
+
+    def forward(self, images: Tensor) -> Tensor:
+        left, right = images[..., : SIDE // 2], images[..., SIDE // 2 :]
+        gap = self.scale * (left.mean(dim=(1, 2, 3)) - right.mean(dim=(1, 2, 3)))
+        return torch.stack([gap, -gap], dim=1)
+
+
+class Saturated(Honest):
+    """The same decisions; the loss is zero, and so is its gradient."""
+
+    scale = 1e6
+
+
+class Quantised(Honest):
+    """The same decisions; the input is rounded to 8 bits, which has no gradient."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward((images * 255).round() / 255)
+
+
+def ledger(model: nn.Module, images: Tensor, labels: Tensor, borrowed: Tensor) -> pd.DataFrame:
+    writer = LedgerWriter(["left", "right"])
+    names = np.array([f"{at:016x}" for at in range(COUNT)], dtype=object)
+    truth = np.array(["left", "right"], dtype=object)[labels.numpy()]
+    flat = np.zeros(COUNT, np.float32)
+
+    def add(experiment: str, examples: Tensor, **setting: object) -> None:
+        with torch.no_grad():
+            found = model(examples.float() / 255).argmax(dim=1).numpy()
+        writer.add(experiment, names, truth, found, flat, split="held_out", draw=0, **setting)
+
+    add("clean", images, n=0)
+    add("transfer_fgsm", borrowed, epsilon=EPSILONS[0], steps=1)
+    add("stuck", images, n=4, values="stuck", area=SIDE)
+    for epsilon in EPSILONS:
+        add("whitebox_fgsm", fgsm(model, images, labels, epsilon), epsilon=epsilon, steps=1)
+        found = iterated_fgsm(model, images, labels, epsilon, STEPS)
+        add("whitebox_iterated", found, epsilon=epsilon, steps=STEPS)
+    distance = boundary_distance(model, images, labels).numpy()
+    predicted = labels.numpy()
+    writer.add("boundary", names, truth, predicted, distance, split="held_out", n=0, draw=0)
+    return pd.concat(writer._parts, ignore_index=True)
+
+
+def params() -> Params:
+    return parse_params(
+        {
+            "select": {"size": SIDE},
+            "baselines": {"base": {"classifier": "efficientnet_lite0"}},
+            "finetune": {"arms": {"clean": {"baseline": "base"}, "hard": {"baseline": "base"}}},
+            "models": ["base", "clean", "hard"],
+            "attack": {"epsilon": EPSILONS[0]},
+            "evaluate": {"draws": 1, "stuck": {"n": [4]}},
+            "compare": {"reference": {"experiment": "stuck", "n": 4}, "resamples": 1000},
+        }
+    )
+
+
+def flags(make: Callable[[], nn.Module]) -> dict[str, list[str]]:
+    """What is held against each of three models, the last of which is planted."""
+    torch.manual_seed(0)
+    images = torch.randint(100, 156, (COUNT, 3, SIDE, SIDE), dtype=torch.uint8)
+    labels = (Honest()(images.float() / 255).argmax(dim=1)).to(torch.int64)
+    images[labels == 0, :, :, : SIDE // 2] += 1  # so that all are right by a little more
+    images[labels == 1, :, :, SIDE // 2 :] += 1
+    borrowed = fgsm(Honest().eval(), images, labels, EPSILONS[0])
+    models = {"base": Honest(), "clean": Honest(), "hard": make()}
+    settings = params()
+    ledgers = {
+        name: ledger(model.eval(), images, labels, borrowed) for name, model in models.items()
+    }
+    common = common_images(ledgers)
+    table, far = results(ledgers, common, SIDE), boundary(ledgers, common, settings)
+    checks = gradient_checks(Comparison(settings, ledgers, common, table, far, {}))
+    return {name: masked(checks, name) for name in models}
+
+
+def test_an_honest_model_has_nothing_held_against_it() -> None:
+    assert flags(Honest) == {"base": [], "clean": [], "hard": []}
+
+
+@pytest.mark.parametrize("planted", [Saturated, Quantised])
+def test_a_hidden_gradient_is_noticed(planted: Callable[[], nn.Module]) -> None:
+    found = flags(planted)
+    assert found["base"] == found["clean"] == []
+    assert "its own examples fool no fewer than its original's, at epsilon 2" in found["hard"]
+    assert ("no image has a gradient of zero" in found["hard"]) == (planted is Quantised)
