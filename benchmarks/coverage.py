@@ -1,0 +1,127 @@
+"""How often the 95 % intervals hold the truth, and how often the paired test errs, by simulation.
+
+    python benchmarks/coverage.py       some minutes on one core; writes benchmarks/coverage.json
+
+Each image has its own chance of a wrong draw, from a Beta distribution whose mean is the rate and
+whose two parameters make two draws of an image correlate by 0.3. The paired test compares two
+models that do not differ: their images' chances are drawn apart, or are the same. It takes 999
+resamples in place of the package's 10,000, for speed.
+"""
+
+import argparse
+import platform
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy
+from tqdm import tqdm
+
+from pixelproof import files
+from pixelproof.core.statistics import paired_difference, rate_interval, wilson
+
+RESULTS = Path(__file__).with_name("coverage.json")
+DRAWS, CORRELATION, RESAMPLES, SEED = 8, 0.3, 999, 0
+RATES = (0.002, 0.01, 0.1)
+RATE_IMAGES = (300, 600, 2000)
+PAIRED = [(images, rate) for images in (300, 600) for rate in RATES] + [(2000, 0.01)]
+LEAST_COVERAGE, MOST_REJECTED = 0.93, 0.06  # the first is asked for at the most images
+
+Row = dict[str, Any]
+
+
+def chances(random: np.random.Generator, images: int, rate: float) -> npt.NDArray[np.float64]:
+    """Each image's chance (images, 1) of a wrong draw: Beta with 1 / (a + b + 1) = CORRELATION."""
+    total = 1 / CORRELATION - 1
+    return random.beta(rate * total, (1 - rate) * total, (images, 1))
+
+
+def draw(random: np.random.Generator, chance: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Whether each draw (images, DRAWS) is wrong."""
+    return random.random((len(chance), DRAWS)) < chance
+
+
+def simulate_rate(images: int, rate: float, runs: int) -> Row:
+    """The share of runs whose interval holds the rate, ours and Wilson's on images × draws."""
+    random = np.random.default_rng([SEED, images, round(1000 * rate)])
+    covered = naive = 0
+    for _ in range(runs):
+        wrong = draw(random, chances(random, images, rate))
+        found = rate_interval(wrong)
+        covered += found.low <= rate <= found.high
+        low, high = wilson(float(wrong.sum()), wrong.size)
+        naive += low <= rate <= high
+    return {"images": images, "rate": rate, "covered": covered / runs, "naive": naive / runs}
+
+
+def simulate_pair(images: int, rate: float, shared: bool, runs: int) -> Row:
+    """The shares of runs in which no difference is rejected, and held by the bootstrap."""
+    random = np.random.default_rng([SEED, images, round(1000 * rate), 1 + shared])
+    rejected = covered = 0
+    for run in range(runs):
+        one = chances(random, images, rate)
+        other = one if shared else chances(random, images, rate)
+        found = paired_difference(
+            draw(random, one), draw(random, other), resamples=RESAMPLES, seed=run
+        )
+        rejected += found.p_value <= 0.05
+        covered += found.low <= 0 <= found.high
+    shares = {"rejected": rejected / runs, "covered": covered / runs}
+    return {"images": images, "rate": rate, "chances": "same" if shared else "apart", **shares}
+
+
+def table(rows: list[Row], titles: dict[str, str]) -> str:
+    """The rows as a Markdown table, shares in per cent."""
+    lines = ["| " + " | ".join(titles.values()) + " |", "|" + " --- |" * len(titles)]
+    for row in rows:
+        cells = []
+        for name in titles:
+            value = row[name]
+            cells.append(f"{100 * value:.1f} %" if isinstance(value, float) else f"{value}")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Simulate, record and print."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--runs", type=int, default=2000, help="simulated runs a row (2000)")
+    runs = parser.parse_args().runs
+    if runs < 1:
+        parser.error(f"--runs: expected 1 or more, got {runs}")
+    sizes = [(images, rate) for images in RATE_IMAGES for rate in RATES]
+    rates = [simulate_rate(*size, runs) for size in tqdm(sizes, "rates", leave=False)]
+    kinds = [(*size, shared) for size in PAIRED for shared in (False, True)]
+    pairs = [simulate_pair(*kind, runs) for kind in tqdm(kinds, "pairs", leave=False)]
+    least = min(row["covered"] for row in rates if row["images"] == max(RATE_IMAGES))
+    most = max(row["rejected"] for row in pairs)
+    about = {
+        "command": shlex.join(["python", "benchmarks/coverage.py", "--runs", str(runs)]),
+        "runs": runs,
+        "draws": DRAWS,
+        "correlation": CORRELATION,
+        "resamples": RESAMPLES,
+        "seed": SEED,
+        "versions": {
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "scipy": scipy.__version__,
+        },
+    }
+    demands = {
+        "least_coverage": {"value": least, "at_least": LEAST_COVERAGE, "images": max(RATE_IMAGES)},
+        "most_rejected": {"value": most, "at_most": MOST_REJECTED},
+    }
+    files.write_json(RESULTS, {"rates": rates, "pairs": pairs, "demands": demands, **about})
+    size = {"images": "Images", "rate": "Rate"}
+    print(table(rates, {**size, "covered": "Covered", "naive": "Covered, all draws as trials"}))
+    print()
+    shares = {"rejected": "Rejected at 5 %", "covered": "Covered by the bootstrap"}
+    print(table(pairs, {**size, "chances": "Images' chances", **shares}))
+    print(f"\nLeast coverage at {max(RATE_IMAGES)} images {least:.1%}, most rejected {most:.1%}.")
+
+
+if __name__ == "__main__":
+    main()
