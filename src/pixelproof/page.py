@@ -181,13 +181,13 @@ def _tables(comparison: Comparison) -> list[Table]:
     if "stuck" in of:
         note = "Dead or hot pixels: 0 or 255 in all channels."
         tables.append(_grid(of["stuck"], "n", "Stuck pixels", note))
-    if len(paper):
-        note = (
-            "Protocol paper: other changes of the very images that were trained on, as in the "
-            "paper's Table 10. It says nothing about new images."
-        )
-        rows = paper.assign(row=paper["experiment"])
-        tables.append(_grid(rows, "n", "Changed pixels of training images (Table 10)", note))
+    note = (
+        "Protocol paper: other changes of the very images that were trained on, as in the "
+        "paper's Table 10. It says nothing about new images."
+    )
+    for experiment, rows in paper.groupby("experiment", sort=False):
+        title = f"Training images, {experiment} (Table 10 as printed)"
+        tables.append(_grid(rows, "n", title, note))
     if "magnitude" in of:
         rows = of["magnitude"]
         rows = rows.assign(row="± " + rows["values"].str.replace("offset:", ""))
