@@ -343,7 +343,10 @@ def _boundary(comparison: Comparison) -> tuple[Status, str, str]:
             f"against its original (p = {one['p_value']:.2g}), {gap.mean():+.3g} against the "
             f"control (p = {p:.2g})"
         )
-    reason = "first-order distance, paired by image with the original, sign flips"
+    reason = (
+        "first-order distance, paired by image with the original, sign flips; what the control "
+        "shows as well is not the merit of changed pixels"
+    )
     return _status(further), "; ".join(words), reason
 
 

@@ -48,7 +48,7 @@ def error_rates_figure(table: pd.DataFrame, params: Params) -> "Figure":
     for axis in axes[len(panels) :]:
         axis.axis("off")
     for axis in axes[::columns]:
-        axis.set_ylabel("wrong, % of common images (95 % interval)")
+        axis.set_ylabel("wrong, % (95 % interval)")
     axes[0].legend(frameon=False)
     return figure
 
