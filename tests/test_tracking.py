@@ -17,6 +17,7 @@ from PIL import Image
 
 from pixelproof import stores
 from pixelproof.errors import ParameterError, ServiceError
+from tests.conftest import write_params
 from tests.repository import ENVIRONMENT, make_repository, run
 from tests.servers import free_port, mlflow_command, proxy, server, wait_for
 
@@ -209,7 +210,7 @@ def test_old_runs_are_pruned_and_what_newer_ones_need_stays(repository: Path) ->
 @pytest.fixture
 def project_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "project").mkdir()
-    (tmp_path / "project" / "params.yaml").touch()
+    write_params(tmp_path / "project" / "params.yaml")
     monkeypatch.chdir(tmp_path / "project")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     yield tmp_path / "project"
