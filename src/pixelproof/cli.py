@@ -99,6 +99,43 @@ def _clean(arguments: argparse.Namespace) -> None:
     print(prune(arguments.keep))
 
 
+def _gate(arguments: argparse.Namespace) -> None:
+    from pixelproof.children import die_with_parent
+    from pixelproof.hardening import run_gate
+    from pixelproof.model_card import rules_table
+    from pixelproof.params import load_params
+
+    die_with_parent()
+    _keep_memory()
+    result = run_gate(load_params(), arguments.promote)
+    print(f"{rules_table(result.verdict)}\n\n{result.words}".strip())
+
+
+def _score(arguments: argparse.Namespace) -> None:
+    from pixelproof.children import die_with_parent
+    from pixelproof.params import load_params
+    from pixelproof.scoring import run_score
+
+    die_with_parent()
+    _keep_memory()
+    result = run_score(load_params())
+    print(f"{result.outcome}: {result.words}")
+
+
+def _promote(arguments: argparse.Namespace) -> None:
+    from pixelproof.hardening import promote_by_hand
+    from pixelproof.params import load_params
+
+    print(promote_by_hand(load_params(), arguments.version, arguments.by, arguments.why))
+
+
+def _rollback(arguments: argparse.Namespace) -> None:
+    from pixelproof.hardening import roll_back
+    from pixelproof.params import load_params
+
+    print(roll_back(load_params(), arguments.by, arguments.why))
+
+
 def _fetch(arguments: argparse.Namespace) -> None:
     from pixelproof.demo import DEMO_SETS, fetch
 
@@ -172,6 +209,24 @@ def _parser() -> argparse.ArgumentParser:
     clean = commands.add_parser("clean", help="delete old runs and cached data")
     clean.add_argument("--keep", type=int, required=True, help="pipeline runs and commits to keep")
     clean.set_defaults(run=_clean)
+
+    gate = commands.add_parser("gate", help="judge the challenger against the champion")
+    gate.add_argument("--promote", action="store_true", help="register it; champion if it passes")
+    gate.set_defaults(run=_gate)
+
+    score = commands.add_parser("score", help="measure the champion alone on fresh draws")
+    score.set_defaults(run=_score)
+
+    promote = commands.add_parser("promote", help="make a version champion, whatever the gate says")
+    promote.add_argument("version", nargs="?", type=int, help="the newest that is not, by default")
+    promote.add_argument("--why", required=True, help="is kept with the version")
+    promote.set_defaults(run=_promote)
+
+    rollback = commands.add_parser("rollback", help="make the previous champion champion again")
+    rollback.add_argument("--why", default="no reason given", help="is kept with the version")
+    rollback.set_defaults(run=_rollback)
+    for command in (promote, rollback):
+        command.add_argument("--by", help="who decides it (you, by default)")
 
     fetch = commands.add_parser("fetch", help="write a demo data set into a folder")
     fetch.add_argument("name", choices=["elpv", "imagenet-sample"])

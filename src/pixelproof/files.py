@@ -74,12 +74,24 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def json_text(content: Any) -> str:
+    """`content` as indented JSON.
+
+    Raises:
+        NumericalError: A number is not finite.
+    """
+    try:
+        return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise NumericalError(f"expected finite numbers in JSON: {error}") from None
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write `content` to `path` as indented JSON; NaN and infinity are refused."""
     try:
-        text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-    except ValueError as error:
-        raise NumericalError(f"{path}: expected finite numbers: {error}") from None
+        text = json_text(content)
+    except NumericalError as error:
+        raise NumericalError(f"{path}: {error}") from None
     write_text(path, text + "\n")
 
 
@@ -114,6 +126,11 @@ def sha256(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def content_hash(content: Any) -> str:
+    """A hash of what JSON can hold; the order of keys is none of it."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def verify(path: Path, expected: str) -> None:

@@ -358,6 +358,37 @@ class Compare:
 
 
 @dataclass(frozen=True)
+class Gate:
+    """What a hardened model must show to take the place of the one in use.
+
+    Attributes:
+        name: Of the model in the registry.
+        challenger: The arm that may be promoted, named before the run: to choose the best arm
+            by the held-out images would be a selection on the test set.
+        accuracy_margin: By how much of its clean accuracy a challenger may fall short.
+        attack_margin: By how much more often attacks on itself may fool it.
+        images: The fewest common images that decide anything.
+        draws: How many fresh draws an image are measured.
+    """
+
+    challenger: str
+    name: str = "pixelproof"
+    accuracy_margin: float = 0.02
+    attack_margin: float = 0.1
+    images: int = 100
+    draws: int = 8
+
+    def __post_init__(self) -> None:
+        expected = "a name of a-z, 0-9, - and _"
+        require(NAME.fullmatch(self.name) is not None, "name", expected, self.name)
+        for key in ("accuracy_margin", "attack_margin"):
+            margin = getattr(self, key)
+            require(0 < margin < 1, key, "a share between 0 and 1", margin)
+        require(self.images >= 1, "images", "a number from 1", self.images)
+        require(self.draws >= 1, "draws", "a number from 1", self.draws)
+
+
+@dataclass(frozen=True)
 class Compute:
     """Where and how the work is done, not what it is: no stage runs again for it."""
 
@@ -387,6 +418,7 @@ class Params:
     attack: Attack = field(default_factory=Attack)
     evaluate: Evaluate = field(default_factory=Evaluate)
     compare: Compare = field(default_factory=Compare)
+    gate: Gate | None = None
     compute: Compute = field(default_factory=Compute)
 
     def __post_init__(self) -> None:
@@ -458,6 +490,15 @@ class Params:
         require(reference.n in n, "compare.reference.n", f"one of {list(n)}", reference.n)
         if self.compare.control is not None and self.finetune.arms:
             choose("compare.control", self.compare.control, self.finetune.arms)
+        if self.gate is not None:
+            self._check_gate(self.gate)
+
+    def _check_gate(self, gate: Gate) -> None:
+        choose("gate.challenger", gate.challenger, self.finetune.arms)
+        control = self.compare.control
+        require(control is not None, "compare.control", "an arm, which the gate needs", control)
+        another = gate.challenger != control
+        require(another, "gate.challenger", "another arm than the control", gate.challenger)
 
 
 def _check_images(images: int | None) -> None:

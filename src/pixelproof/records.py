@@ -6,7 +6,6 @@ changes nothing, and a stage that ran long ago is told as well as one that ran n
 
 import csv
 import dataclasses
-import hashlib
 import json
 import math
 import re
@@ -86,11 +85,7 @@ class Record:
         content["artifacts"] = [files.sha256(Path(one)) for one in self.artifacts]
         if self.model:
             content["model"] = files.read_json(Path(self.model) / "classifier.json")
-        return _hash(content)
-
-
-def _hash(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+        return files.content_hash(content)
 
 
 def data_digest(params: Params) -> str:
@@ -110,12 +105,12 @@ def pipeline_key(params: Params) -> str:
     run, and code that is changed without a commit does.
     """
     content = dataclasses.asdict(params)
-    del content["compute"]
+    del content["compute"], content["gate"]
     stages = Path("dvc.yaml")
     text = stages.read_text(encoding="utf-8") if stages.is_file() else ""
     sources = sorted(set(re.findall(r"- (src/\S+\.py)$", text, re.MULTILINE)))
     hashes = [files.sha256(Path(one)) for one in sources if Path(one).is_file()]
-    return _hash([content, data_digest(params), text, hashes])
+    return files.content_hash([content, data_digest(params), text, hashes])
 
 
 def _images(params: Params, context: str) -> list[Dataset]:
@@ -172,7 +167,7 @@ def attack(params: Params, name: str) -> Record:
     return Record(f"attack-{name}", "data", "attack", shown, metrics, datasets=datasets)
 
 
-def _model_params(params: Params, name: str) -> dict[str, Any]:
+def model_params(params: Params, name: str) -> dict[str, Any]:
     """How a model came to be: the same names for originals and arms, so that they compare."""
     baseline = params.baselines[params.origin(name)]
     arm = params.finetune.arms.get(name, Arm(params.origin(name)))
@@ -215,7 +210,7 @@ def training(params: Params, name: str) -> Record:
         name,
         "model",
         "training",
-        _model_params(params, name),
+        model_params(params, name),
         metrics,
         tags,
         datasets,
@@ -256,7 +251,7 @@ def _plain(name: str) -> str:
     kept = "".join(
         one if one.isascii() and (one.isalnum() or one in "_-. ") else "_" for one in name
     )
-    return kept if kept == name else f"{kept}-{_hash(name)[:6]}"
+    return kept if kept == name else f"{kept}-{files.content_hash(name)[:6]}"
 
 
 def _rows(table: "pd.DataFrame") -> Iterator[tuple[str, float, int]]:

@@ -26,10 +26,12 @@ from pixelproof.spool import Spooled
 from pixelproof.stores import WITHOUT, Store, experiment_name, follow_move, plain, server_of
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
     from mlflow.entities import Run, RunTag
 
 OWNER = "pixelproof.owner"  # host and process that a pipeline run ends with
 NOTE = "mlflow.note.content"  # what the page shows as a run's description
+HEAD_END = "\n\n---\n\n"  # ends what `describe` puts at its head
 SOURCES = ("src", "params.yaml", "dvc.yaml", "*.dvc")  # what a run is made from
 
 
@@ -76,7 +78,7 @@ class Tracker:
 
         self.store = store
         # Processes that make a fresh database at once crash: one opens it after the other.
-        with self._service(), spool.held(store.folder) if store.folder else nullcontext():
+        with self._guarded(), spool.held(store.folder) if store.folder else nullcontext():
             follow_move(store, experiment_name())
             self._client = MlflowClient(store.uri)
             self.experiment = self._find_experiment()
@@ -84,7 +86,13 @@ class Tracker:
         self.ran: list[str] = []
 
     @contextmanager
-    def _service(self) -> Iterator[None]:
+    def service(self) -> Iterator["MlflowClient"]:
+        """Lend MLflow's client; what it raises becomes a ServiceError that names the address."""
+        with self._guarded():
+            yield self._client
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
         from mlflow.exceptions import MlflowException
 
         try:
@@ -92,6 +100,18 @@ class Tracker:
         except (MlflowException, OSError) as error:
             reason = str(error).strip().split("\n")[0][:300]
             raise ServiceError(f"MLflow at {plain(self.store.uri)}: {reason}; {WITHOUT}") from error
+
+    @contextmanager
+    def _process_wide(self) -> Iterator[None]:
+        """Make the store the process's own one: MLflow looks up `models:/…` in no other."""
+        import mlflow
+
+        before = os.environ.get("MLFLOW_TRACKING_URI", "")
+        mlflow.set_tracking_uri(self.store.uri)
+        try:
+            yield
+        finally:
+            mlflow.set_tracking_uri(before)
 
     def _find_experiment(self) -> str:
         name = experiment_name()
@@ -156,7 +176,7 @@ class Tracker:
         Raises:
             ServiceError: The store does not answer.
         """
-        with self._service(), spool.sending():
+        with self._guarded(), spool.sending():
             run = self._pipeline_run(pipeline, time.time())
             run_id = str(run.info.run_id)
             if run.info.status != "FINISHED":
@@ -176,7 +196,7 @@ class Tracker:
         Raises:
             ServiceError: The store does not answer.
         """
-        with self._service():
+        with self._guarded():
             before = self._client.get_run(run_id)
             if before.info.status == status == "FINISHED" and not self.ran:
                 return
@@ -185,6 +205,98 @@ class Tracker:
                 self._client.set_tag(run_id, "stages.ran", ", ".join(self.ran))
                 self._client.set_tag(run_id, "stages.cached", ", ".join(cached))
             self._client.set_terminated(run_id, status)
+
+    def describe(self, run_id: str, words: str) -> None:
+        """Put words at the head of a run's description, in place of earlier ones of this kind.
+
+        Raises:
+            ServiceError: The store does not answer.
+        """
+        with self._guarded():
+            note = self._client.get_run(run_id).data.tags.get(NOTE, "")
+            rest = note.partition(HEAD_END)[2] if HEAD_END in note else note
+            self._client.set_tag(run_id, NOTE, f"{words}{HEAD_END}{rest}"[:5000])
+
+    def create_version(self, name: str, model: str, run: str, tags: Mapping[str, str]) -> None:
+        """Register a logged model as a new version of a name, which is made where it is missing.
+
+        Raises:
+            ServiceError: The store does not answer, or refuses.
+        """
+        with self._guarded(), self._process_wide():
+            if not self._client.search_registered_models(f"name = '{name}'"):
+                self._client.create_registered_model(name)
+            self._client.create_model_version(
+                name, f"models:/{model}", run or None, dict(tags), model_id=model
+            )
+
+    def find_pipeline(self, pipeline: str) -> str | None:
+        """The id of the run of a pipeline; None where there is none.
+
+        Raises:
+            ServiceError: The store does not answer.
+        """
+        with self._guarded():
+            tags = {"pixelproof.pipeline": pipeline, "pixelproof.kind": "pipeline"}
+            found = self._search(tags, order_by=["attributes.start_time ASC"])
+        return str(found[0].info.run_id) if found else None
+
+    def keep_model(self, record: Record, pipeline: str) -> tuple[str, str]:
+        """Log the classifier of a record where it is not; the ids of the model and of its run.
+
+        Raises:
+            ServiceError: The store does not answer.
+        """
+        with self._guarded(), spool.sending():
+            parent = str(self._pipeline_run(pipeline, record.started).info.run_id)
+            run_id = str(self._run_of(record, parent).info.run_id)
+            return self._log_model(record, run_id), run_id
+
+    def measure(self, run_id: str, metrics: Mapping[str, float]) -> None:
+        """Add a point, now, to the curves of a run.
+
+        Raises:
+            ServiceError: The store does not answer.
+        """
+        from mlflow.entities import Metric
+
+        now = time.time()
+        points = [Metric(key, one, round(1000 * now), round(now)) for key, one in metrics.items()]
+        with self._guarded():
+            self._client.log_batch(run_id, points)
+
+    def find_model(self, name: str, weights: str) -> tuple[str, str] | None:
+        """The ids of a logged model and of the run it came from; None where it is not logged.
+
+        Raises:
+            ServiceError: The store does not answer.
+        """
+        words = f"tags.`pixelproof.sha256` = '{weights}' AND name = '{name}'"
+        with self._guarded():
+            for found in self._client.search_logged_models([self.experiment], words):
+                if str(found.status) == "READY":
+                    return str(found.model_id), str(found.source_run_id)
+        return None
+
+    def download(self, model_id: str, folder: Path) -> None:
+        """Bring the files of a logged model into a folder; nothing of them is run.
+
+        Raises:
+            ServiceError: The store does not answer, or has no such model.
+        """
+        from mlflow.artifacts import download_artifacts
+
+        with self._guarded(), self._process_wide():
+            download_artifacts(f"models:/{model_id}", dst_path=str(folder))
+
+    def keep(self, run_id: str, path: Path) -> None:
+        """Keep a file with a run.
+
+        Raises:
+            ServiceError: The store does not answer.
+        """
+        with self._guarded():
+            self._client.log_artifact(run_id, str(path))
 
     def prune(self, keep: int) -> tuple[list[str], list[str]]:
         """Delete all but the newest pipeline runs; returns the ids of the runs and models gone.
@@ -195,7 +307,7 @@ class Tracker:
         Raises:
             ServiceError: The store does not answer, or refuses.
         """
-        with self._service(), spool.sending():
+        with self._guarded(), spool.sending():
             pipelines = self._search(
                 {"pixelproof.kind": "pipeline"}, order_by=["attributes.start_time DESC"]
             )
@@ -239,7 +351,7 @@ class Tracker:
         sent = 0
         with spool.sending():
             for one in spool.waiting():
-                with self._service():
+                with self._guarded():
                     self._send(one)
                 one.path.unlink()
                 sent += 1
@@ -348,11 +460,12 @@ class Tracker:
         folder = Path(str(record.model))
         about = json.loads((folder / "classifier.json").read_text(encoding="utf-8"))
         weights = about["sha256"]
-        words = f"tags.`pixelproof.sha256` = '{weights}' AND name = '{record.run}'"
-        for found in self._client.search_logged_models([self.experiment], words):
-            if str(found.status) == "READY":
-                self._client.log_outputs(run_id, [LoggedModelOutput(found.model_id, 0)])
-                return str(found.model_id)
+        if known := self.find_model(record.run, weights):
+            outputs = self._client.get_run(run_id).outputs
+            held = {one.model_id for one in outputs.model_outputs} if outputs else set()
+            if known[0] not in held:  # MLflow refuses to be told twice
+                self._client.log_outputs(run_id, [LoggedModelOutput(known[0], 0)])
+            return known[0]
         params = {key: str(value) for key, value in record.params.items()}
         model = self._client.create_logged_model(
             self.experiment,

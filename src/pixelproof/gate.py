@@ -1,0 +1,302 @@
+"""The gate: whether a challenger may take the champion's place, told from three ledgers.
+
+All rules must hold at once, so that none needs to be adjusted for the number of the others.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from pixelproof.comparison import (
+    Comparison,
+    clean_figures,
+    common_images,
+    results,
+)
+from pixelproof.core.pixel_index import pixel_index
+from pixelproof.core.statistics import (
+    Difference,
+    paired_difference,
+    paired_proportions_interval,
+    rate_interval,
+)
+from pixelproof.errors import DataError
+from pixelproof.ledger import wrong_by_image
+from pixelproof.masking import gradient_checks, masked
+from pixelproof.params import Gate, Params
+
+Outcome = Literal["PASSED", "REJECTED", "NOT ENOUGH EVIDENCE"]
+ONE_SIDED = 0.9  # the bounds of this interval are those of one-sided tests at 5 %
+LEVEL = 0.05
+_MET = ("challenger", "champion")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One thing that must hold.
+
+    Attributes:
+        name: A short one.
+        words: What must hold, with the figures it was decided by.
+        holds: Whether it does.
+        figures: Those figures; shares, not percent.
+    """
+
+    name: str
+    words: str
+    holds: bool
+    figures: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate says.
+
+    Attributes:
+        outcome: PASSED where all rules hold; NOT ENOUGH EVIDENCE where too little was measured
+            to apply them; else REJECTED.
+        evidence: What must be there to decide anything.
+        rules: What the challenger must show; empty without enough evidence.
+        models: The figures of challenger, champion and control.
+    """
+
+    outcome: Outcome
+    evidence: tuple[Rule, ...]
+    rules: tuple[Rule, ...]
+    models: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def reasons(self) -> str:
+        """What does not hold; empty where all does."""
+        return "; ".join(rule.words for rule in (*self.evidence, *self.rules) if not rule.holds)
+
+    def content(self) -> dict[str, Any]:
+        """The verdict as JSON holds it."""
+        return dataclasses.asdict(self)
+
+
+def decide(
+    challenger: pd.DataFrame, champion: pd.DataFrame, control: pd.DataFrame, params: Params
+) -> Verdict:
+    """Judge a challenger by the ledgers of three models, of the same images and draws.
+
+    Args:
+        challenger: The hardened model's ledger.
+        champion: That of the model in use.
+        control: That of the same fine-tuning on unchanged images.
+        params: Its section `gate`, the reference point, and how differences are tested.
+
+    Returns:
+        The verdict; the same ledgers and parameters give the same one.
+
+    Raises:
+        DataError: The ledgers are not of the same images, or `params` has no gate.
+    """
+    gate = params.gate
+    if gate is None:
+        raise DataError("expected a section gate in params.yaml, got none")
+    ledgers = {"challenger": challenger, "champion": champion, "control": control}
+    _check_images(ledgers)
+    try:
+        common = common_images(ledgers)
+    except DataError:
+        common = []
+    evidence = _evidence(ledgers, common, params, gate)
+    if not all(rule.holds for rule in evidence):
+        return Verdict("NOT ENOUGH EVIDENCE", tuple(evidence), (), _figures(ledgers, [], params))
+    rules = [
+        _accuracy(challenger, champion, gate),
+        _more_robust(ledgers, "champion", common, params),
+        _more_robust(ledgers, "control", common, params),
+        *_attacks(ledgers, common, gate),
+        _gradients(ledgers, common, params),
+    ]
+    outcome: Outcome = "PASSED" if all(rule.holds for rule in rules) else "REJECTED"
+    return Verdict(outcome, tuple(evidence), tuple(rules), _figures(ledgers, common, params))
+
+
+def _check_images(ledgers: Mapping[str, pd.DataFrame]) -> None:
+    held = {name: set(_of(one, "clean")["image"]) for name, one in ledgers.items()}
+    for name, images in held.items():
+        missing = len(held["champion"] ^ images)
+        if missing:
+            raise DataError(
+                f"expected the images of the champion's ledger in that of the {name}, got "
+                f"{missing} others; measure them together"
+            )
+
+
+def _of(ledger: pd.DataFrame, experiment: str, **setting: int) -> pd.DataFrame:
+    chosen = ledger["experiment"] == experiment
+    for column, value in setting.items():
+        chosen &= ledger[column] == value
+    return ledger[chosen.fillna(False)]
+
+
+def _at_reference(ledger: pd.DataFrame, params: Params) -> pd.DataFrame:
+    point = params.compare.reference
+    return _of(ledger, point.experiment, n=point.n)
+
+
+def _evidence(
+    ledgers: Mapping[str, pd.DataFrame], common: list[str], params: Params, gate: Gate
+) -> list[Rule]:
+    """What must have been measured before any figure decides."""
+    draws = min(_at_reference(one, params)["draw"].nunique() for one in ledgers.values())
+    # An infinite distance to the boundary is a gradient of zero, which another rule is about.
+    numbers = [one.loc[one["experiment"] != "boundary", "margin"] for one in ledgers.values()]
+    odd = sum(int((~np.isfinite(one.to_numpy(dtype=float))).sum()) for one in numbers)
+    held = _of(ledgers["champion"], "clean")["image"].nunique()
+    settings = _whitebox(ledgers["challenger"])
+    taken = [len(_attacked(ledgers, common, *one)) for one in settings]
+    made = {name for name, _, _ in settings} if min(taken, default=0) else set()
+    missing = [name for name in ("whitebox_fgsm", "whitebox_iterated") if name not in made]
+    many = f"at least {gate.images} images that all three get right: {len(common)}"
+    repeated = f"at least {gate.draws} draws an image: {draws}"
+    attacked = f"both attacks on each model itself; missing: {', '.join(missing) or 'none'}"
+    return [
+        Rule("images", many, len(common) >= gate.images, {"images": len(common)}),
+        Rule("draws", repeated, draws >= gate.draws, {"draws": draws}),
+        Rule("finite", f"finite margins; not finite: {odd}", odd == 0, {"not_finite": odd}),
+        Rule("attacked", attacked, not missing, {"missing": len(missing)}),
+        _tellable("accuracy_margin", gate.accuracy_margin, held),
+        _tellable("attack_margin", gate.attack_margin, min(taken, default=0)),
+    ]
+
+
+def _tellable(name: str, margin: float, images: int) -> Rule:
+    """There are enough images to tell a difference of the margin, where none is seen."""
+    bound = paired_proportions_interval(0, 0, images, ONE_SIDED)[1] if images else 1.0
+    words = f"images enough to tell gate.{name}, {100 * margin:g} points: {images}"
+    return Rule(name, words, bound < margin, {"images": images, "tellable": bound})
+
+
+def _whitebox(ledger: pd.DataFrame) -> list[tuple[str, int, int]]:
+    """The attacks on a model itself: (experiment, epsilon, steps)."""
+    keys = ["experiment", "epsilon", "steps"]
+    rows = ledger.loc[ledger["experiment"].str.startswith("whitebox"), keys].drop_duplicates()
+    return [(name, int(epsilon), int(steps)) for name, epsilon, steps in rows.to_numpy()]
+
+
+def _attacked(
+    ledgers: Mapping[str, pd.DataFrame], common: list[str], name: str, epsilon: int, steps: int
+) -> list[str]:
+    """The common images on which challenger and champion were both attacked."""
+    pair = [_of(ledgers[one], name, epsilon=epsilon, steps=steps) for one in _MET]
+    taken = set(pair[0]["image"]) & set(pair[1]["image"])
+    return [image for image in common if image in taken]
+
+
+def _percent(*bounds: float) -> str:
+    value, low, high = (f"{100 * one:+.1f}" for one in bounds)
+    return f"{value} points [{low}, {high}]"
+
+
+def _paired(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> dict[str, float]:
+    """The difference of two paired rates with its one-sided bounds."""
+    more, less = int((first & ~second).sum()), int((second & ~first).sum())
+    low, high = paired_proportions_interval(more, less, len(first), ONE_SIDED)
+    value = (more - less) / len(first)
+    return {"difference": value, "low": low, "high": high, "images": len(first)}
+
+
+def _accuracy(challenger: pd.DataFrame, champion: pd.DataFrame, gate: Gate) -> Rule:
+    """The clean accuracy is not inferior, on every held-out image (one-sided, paired)."""
+    right = []
+    for ledger in (challenger, champion):
+        clean = _of(ledger, "clean").sort_values("image")
+        right.append((clean["prediction"] == clean["label"]).to_numpy(dtype=bool))
+    found = _paired(right[0], right[1])
+    bounds = _percent(found["difference"], found["low"], found["high"])
+    words = (
+        f"clean accuracy at most {100 * gate.accuracy_margin:g} points below the champion's: "
+        f"{bounds} on {len(right[0])} images"
+    )
+    return Rule("clean_accuracy", words, found["low"] > -gate.accuracy_margin, found)
+
+
+def _more_robust(
+    ledgers: Mapping[str, pd.DataFrame], other: str, common: list[str], params: Params
+) -> Rule:
+    """Pi is better at the reference point, by image: both the interval and the test say so."""
+    pair = [
+        wrong_by_image(_at_reference(ledgers[name], params), common)
+        for name in (other, "challenger")
+    ]
+    compare = params.compare
+    found: Difference = paired_difference(
+        *pair,
+        resamples=compare.resamples,
+        seed=compare.seed,
+        by_draw=params.generate.positions == "shared",
+    )
+    point, grid = compare.reference, params.reference_grid
+    # Pi is linear in the error rate, so that a difference of rates is one of Pi's.
+    factor = pixel_index(1.0, point.n, params.select.size, grid.values, grid.area)
+    pi = [factor * one for one in (found.value, found.low, found.high)]
+    words = (
+        f"Pi below the {other}'s: by {pi[0]:.2f} [{pi[1]:.2f}, {pi[2]:.2f}], that is "
+        f"{_percent(found.value, found.low, found.high)} of errors, p = {found.p_value:.4f}"
+    )
+    figures = {**found._asdict(), "pi": pi[0], "pi_low": pi[1], "pi_high": pi[2]}
+    return Rule(f"pi_{other}", words, found.low > 0 and found.p_value <= LEVEL, figures)
+
+
+def _attacks(ledgers: Mapping[str, pd.DataFrame], common: list[str], gate: Gate) -> list[Rule]:
+    """Attacks on the models themselves fool the challenger not more often (one-sided, paired)."""
+    found = []
+    for name, epsilon, steps in _whitebox(ledgers["challenger"]):
+        images = _attacked(ledgers, common, name, epsilon, steps)
+        pair = [_of(ledgers[one], name, epsilon=epsilon, steps=steps) for one in _MET]
+        fooled = [wrong_by_image(one, images)[:, 0] for one in pair]
+        figures = _paired(fooled[0], fooled[1])
+        bounds = _percent(figures["difference"], figures["low"], figures["high"])
+        words = (
+            f"{name}, epsilon {epsilon}, {steps} steps, fools it at most "
+            f"{100 * gate.attack_margin:g} points more often than the champion: {bounds} on "
+            f"{len(images)} images"
+        )
+        holds = figures["high"] < gate.attack_margin
+        found.append(Rule(f"{name}_epsilon{epsilon}_steps{steps}", words, holds, figures))
+    return found
+
+
+def _gradients(ledgers: Mapping[str, pd.DataFrame], common: list[str], params: Params) -> Rule:
+    """Nothing says that the challenger only hides its gradient from attacks."""
+    table = results(ledgers, common, params.select.size)
+    nowhere = pd.DataFrame()
+    checks = gradient_checks(Comparison(params, ledgers, common, table, nowhere, {}))
+    reasons = masked(checks, "challenger")
+    count = sum(one.model == "challenger" for one in checks)
+    words = f"no sign of masked gradients: {'; but not that '.join(reasons) or f'{count} checks'}"
+    return Rule("gradients", words, not reasons, {"checks": count, "failed": len(reasons)})
+
+
+def _figures(
+    ledgers: Mapping[str, pd.DataFrame], common: list[str], params: Params
+) -> dict[str, dict[str, Any]]:
+    return {name: figures(ledger, common, params) for name, ledger in ledgers.items()}
+
+
+def figures(ledger: pd.DataFrame, images: list[str], params: Params) -> dict[str, Any]:
+    """What a model is worth: clean accuracy, and error rate and Pi at the reference point.
+
+    Args:
+        ledger: Of the model.
+        images: On which pixels are changed; without any, clean figures alone.
+        params: For the reference point.
+    """
+    found = clean_figures(ledger)
+    if not images:
+        return found
+    rate = rate_interval(wrong_by_image(_at_reference(ledger, params), images))
+    point, grid = params.compare.reference, params.reference_grid
+    side = params.select.size
+    pi = [pixel_index(bound, point.n, side, grid.values, grid.area) for bound in rate]
+    named = dict(zip(("value", "low", "high"), pi, strict=True))
+    return {**found, "error_rate": rate._asdict(), "pi": named, "images": len(images)}

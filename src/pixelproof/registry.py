@@ -1,0 +1,264 @@
+"""The registry of models: versions with their verdicts, and the aliases that say which is in use.
+
+`champion` is the version in use, `previous` the one before it. Every step looks first for what an
+earlier, interrupted try has left, so that repeating it ends in the same state; the aliases move
+under a lock, after the champion has been read again.
+"""
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pixelproof import files
+from pixelproof.errors import DataError, IntegrityError, ParameterError
+
+if TYPE_CHECKING:
+    from pixelproof.tracking import Tracker
+
+CHAMPION, PREVIOUS = "champion", "previous"
+WEIGHTS = "pixelproof.sha256"  # what tells a version from another
+MODEL = "pixelproof.model"  # the id of the logged model
+JUDGED = "pixelproof.judged"  # against whom, on what: see `hardening.Trial`
+OUTCOME = "verdict"
+REASONS = "verdict.reasons"
+CONTENT = "verdict.json"
+FROM = "promoted.from"
+REFUSED = "rolled.back"  # by a person: the gate promotes it no more
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered model.
+
+    Attributes:
+        number: From 1.
+        weights: The SHA-256 of its weights.
+        tags: What is known of it.
+        run: The id of the run that made it.
+        model: The id of the logged model.
+    """
+
+    number: int
+    weights: str
+    tags: Mapping[str, str]
+    run: str
+    model: str
+
+    @property
+    def verdict(self) -> dict[str, Any]:
+        """What the gate said of it; empty where it has not been judged."""
+        content: dict[str, Any] = json.loads(self.tags.get(CONTENT, "{}"))
+        return content
+
+
+class Registry:
+    """The versions of one model."""
+
+    def __init__(self, tracker: "Tracker", name: str) -> None:
+        """Open the registry.
+
+        Args:
+            tracker: Of the store that holds it.
+            name: Of the model.
+        """
+        self.name = name
+        self.tracker = tracker
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the right to move the aliases: one process of this user on this machine.
+
+        MLflow has no lock to hold. It is freed when the process ends, however it ends.
+        """
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        folder = cache / "pixelproof"
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / f"{self.name}.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def versions(self) -> list[Version]:
+        """All versions, the oldest first."""
+        with self.tracker.service() as client:
+            found = client.search_model_versions(f"name = '{self.name}'")
+        return sorted((self._version(one) for one in found), key=lambda one: one.number)
+
+    def _version(self, found: Any) -> Version:
+        return Version(
+            number=int(found.version),
+            weights=found.tags.get(WEIGHTS, ""),
+            tags=dict(found.tags),
+            run=str(found.run_id or ""),
+            model=found.tags.get(MODEL, ""),
+        )
+
+    def at(self, alias: str) -> Version | None:
+        """The version that an alias stands for; None where there is none."""
+        with self.tracker.service() as client:
+            models = client.search_registered_models(f"name = '{self.name}'")
+            number = models[0].aliases.get(alias) if models else None
+            if number is None:
+                return None
+            return self._version(client.get_model_version(self.name, str(number)))
+
+    def with_weights(self, weights: str) -> Version | None:
+        """The version with these weights; None where there is none."""
+        return next((one for one in self.versions() if one.weights == weights), None)
+
+    def register(self, weights: str, model: str, run: str, tags: Mapping[str, str]) -> Version:
+        """The version with these weights; made where there is none, once however often asked.
+
+        Args:
+            weights: The SHA-256 of the weights.
+            model: The id of the logged model.
+            run: The id of the run that made it.
+            tags: What is known of it.
+
+        Raises:
+            ServiceError: The registry does not answer, or refuses.
+        """
+        with self.lock():
+            found = self.with_weights(weights)
+            if found is not None:
+                return found
+            self.tracker.create_version(
+                self.name, model, run, {**tags, WEIGHTS: weights, MODEL: model}
+            )
+            # A reply that was lost on its way may have made it twice.
+            for twin in [one for one in self.versions() if one.weights == weights][1:]:
+                with self.tracker.service() as client:
+                    client.delete_model_version(self.name, str(twin.number))
+            made = self.with_weights(weights)
+        if made is None:
+            raise IntegrityError(f"{self.name}: a version was registered and is not there")
+        return made
+
+    def note(self, version: Version, tags: Mapping[str, str], card: str | None = None) -> None:
+        """Put tags, and a description, to a version."""
+        with self.tracker.service() as client:
+            for key, value in tags.items():
+                client.set_model_version_tag(self.name, str(version.number), key, value)
+            if card is not None:
+                client.update_model_version(self.name, str(version.number), card)
+
+    def promote(self, version: Version, expected: Version | None, by: str) -> bool:
+        """Make a version the champion, if the champion is still the one it was judged against.
+
+        The former champion becomes `previous` first: a process that is killed between the two
+        steps leaves the champion as it was, and the next try goes on.
+
+        Args:
+            version: To become champion.
+            expected: Against which it was judged; None where there was none.
+            by: Who or what promotes it.
+
+        Returns:
+            Whether it is the champion now; False where another one has become it meanwhile.
+        """
+        with self.lock():
+            found = self.at(CHAMPION)
+            if found is not None and found.number == version.number:
+                return True
+            if (found and found.number) != (expected and expected.number):
+                return False
+            self._move(version, found, by)
+        return True
+
+    def _move(self, version: Version, former: Version | None, by: str) -> None:
+        number = str(version.number)
+        with self.tracker.service() as client:
+            if former is not None:
+                client.set_registered_model_alias(self.name, PREVIOUS, str(former.number))
+            tags = {FROM: str(former.number) if former else "", "promoted.by": by}
+            tags["promoted.at"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            self.note(version, tags)
+            client.set_registered_model_alias(self.name, CHAMPION, number)
+
+    def override(self, number: int | None, by: str, why: str) -> Version:
+        """Make a version the champion, whatever the gate said; who and why are kept.
+
+        Args:
+            number: Of the version; None is the newest that is not the champion.
+            by: Who decides it.
+            why: The reason.
+
+        Raises:
+            ParameterError: There is no such version.
+        """
+        with self.lock():
+            found, versions = self.at(CHAMPION), self.versions()
+            held = found.number if found else None
+            others = [one for one in versions if one.number != held]
+            wanted = others[-1:] if number is None else [v for v in versions if v.number == number]
+            if not wanted:
+                numbers = [one.number for one in versions]
+                raise ParameterError(f"{self.name}: expected a version of {numbers}, got {number}")
+            version = wanted[0]
+            self.note(version, {"override.by": by, "override.why": why, REFUSED: ""})
+            if version.number != held:
+                self._move(version, found, by)
+        return version
+
+    def roll_back(self, by: str, why: str) -> Version | None:
+        """Make `previous` the champion again; done twice it is done once.
+
+        The version that is left is marked, so that the gate does not promote it again.
+
+        Returns:
+            The champion that was left; None where `previous` is the champion already.
+
+        Raises:
+            ParameterError: There is nothing to go back to.
+        """
+        with self.lock():
+            champion, previous = self.at(CHAMPION), self.at(PREVIOUS)
+            if champion is None or previous is None:
+                raise ParameterError(
+                    f"{self.name}: expected a champion and a previous one, got "
+                    f"{'none' if champion is None else 'a champion alone'}; nothing to go back to"
+                )
+            if champion.number == previous.number:
+                return None
+            self.note(champion, {REFUSED: f"by {by}: {why}"})
+            with self.tracker.service() as client:
+                client.set_registered_model_alias(self.name, CHAMPION, str(previous.number))
+        return champion
+
+    def download(self, version: Version, folder: Path) -> Path:
+        """Bring a version's classifier; weights and JSON alone, no code is run.
+
+        Args:
+            version: Any.
+            folder: Of the copies; each version has its own in it.
+
+        Returns:
+            The model folder.
+
+        Raises:
+            DataError: The version holds no classifier of pixelproof.
+            IntegrityError: The weights are not those that were registered.
+        """
+        if not (version.weights and version.model):
+            raise DataError(
+                f"{self.name} version {version.number}: expected a model that pixelproof "
+                "registered, got one of another origin; promote one with `pixelproof promote`"
+            )
+        target = folder / f"{self.name}-{version.number}-{version.weights[:16]}"
+        if not target.is_dir():
+            with files.atomic(target) as temporary:
+                temporary.mkdir()
+                self.tracker.download(version.model, temporary)
+        found = sorted(target.rglob("classifier.json"))
+        if len(found) != 1:
+            raise DataError(
+                f"{self.name} version {version.number}: expected one classifier.json in its files, "
+                f"got {len(found)}"
+            )
+        files.verify(found[0].with_name("model.safetensors"), version.weights)
+        return found[0].parent

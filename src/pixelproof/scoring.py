@@ -1,0 +1,67 @@
+"""The champion's score: measured alone on fresh draws, so that a rise of Pi is noticed."""
+
+import dataclasses
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from pixelproof import files
+from pixelproof.classifiers import seen_images
+from pixelproof.comparison import without
+from pixelproof.errors import DataError
+from pixelproof.hardening import Result, open_registry
+from pixelproof.images import hex_id
+from pixelproof.layout import GATE
+from pixelproof.params import Params
+from pixelproof.registry import CHAMPION, Version
+from pixelproof.trial import Trial, gate_of, reference
+
+
+def run_score(params: Params) -> Result:
+    """Measure the champion alone on fresh draws, and say whether Pi has risen.
+
+    Returns:
+        STEADY, or WORSE where Pi lies above the interval that it had when it was promoted; also
+        written to `artifacts/gate/score.json`.
+
+    Raises:
+        DataError: There is no champion, or the images are missing.
+        ParameterError: There is no gate, or tracking is off.
+        ServiceError: MLflow does not answer.
+    """
+    gate = gate_of(params)
+    registry = open_registry(gate)
+    champion = registry.at(CHAMPION)
+    if champion is None:
+        raise DataError(f"{gate.name}: expected a champion, got none; run `pixelproof gate`")
+    folder = registry.download(champion, GATE / "champions")
+    seed = secrets.randbits(62)
+    trial = Trial(params, seed)
+    seen = {hex_id(one) for one in seen_images(folder)}
+    found = trial.alone(without(trial.measure(folder, "champion"), seen))
+    outcome, words = _compare_score(champion, found, reference(params))
+    if champion.run:
+        metrics = {f"score/pi{end}": found["pi"][key] for end, key in _BOUNDS.items()}
+        metrics["score/clean_accuracy"] = found["clean_accuracy"]["value"]
+        registry.tracker.measure(champion.run, metrics)
+    verdict = {"outcome": outcome, "models": {"champion": found}}
+    address = registry.tracker.address(champion.run) if champion.run else None
+    result = Result(outcome, words, False, champion.number, None, seed, verdict, address)
+    files.write_json(GATE / "score.json", dataclasses.asdict(result))
+    return result
+
+
+_BOUNDS = {"": "value", "_low": "low", "_high": "high"}
+
+
+def _compare_score(champion: Version, found: Mapping[str, Any], point: str) -> tuple[str, str]:
+    pi = found["pi"]
+    now = f"{pi['value']:.2f} [{pi['low']:.2f}, {pi['high']:.2f}]"
+    words = f"version {champion.number}: Pi is {now} at {point}, on {found['images']} images"
+    if champion.tags.get("pi.reference") != point:
+        return "STEADY", f"{words}; it was promoted at another point, so that nothing compares"
+    high = float(champion.tags["pi_high"])
+    held = f"[{float(champion.tags['pi_low']):.2f}, {high:.2f}] when it was promoted"
+    if pi["value"] > high:
+        return "WORSE", f"{words}, above {held}"
+    return "STEADY", f"{words}, and was {held}"
