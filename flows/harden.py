@@ -1,9 +1,11 @@
-"""The chain of stages as a Prefect flow: `python flows/harden.py`, or a deployment of `harden`.
+"""The chain of stages, then the gate, as a Prefect flow: `python flows/harden.py`, or deployed.
 
 DVC says which stages there are and which of them need to run; Prefect runs them side by side,
-tries again what may pass, stops what takes too long, and shows where it stands.
+tries again what may pass, stops what takes too long, and shows where it stands. The gate is no
+stage: it changes something outside the repository, the champion.
 """
 
+import argparse
 import os
 import queue
 import signal
@@ -12,9 +14,10 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Literal
 
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("DO_NOT_TRACK", "1")
@@ -23,22 +26,32 @@ import prefect
 from prefect import State, flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.events import emit_event
 from prefect.futures import wait
 from prefect.logging.handlers import APILogWorker
+from prefect.runtime import flow_run as flow_run_context
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Completed, Failed
 
 from pixelproof.children import bound
 from pixelproof.errors import PixelproofError
-from pixelproof.layout import METRICS
-from pixelproof.params import load_params
+from pixelproof.files import read_json
+from pixelproof.hardening import FLOW_RUN
+from pixelproof.layout import GATE, METRICS
+from pixelproof.model_card import figures_table, rules_table
+from pixelproof.params import Params, load_params
 from pixelproof.pipeline import Children, StageError, places, stage_graph
-from pixelproof.report import read_results, result_markdown, verdict
-from pixelproof.sender import track_pipeline
+from pixelproof.report import picture, read_results, result_markdown, verdict
+from pixelproof.sender import LOGGED, track_pipeline
+from pixelproof.stores import require_absolute
+from pixelproof.trial import gate_of
+from pixelproof.worktrees import bring_data, commit_results, set_parameters, worktree
 
 ROOT = Path(__file__).resolve().parent.parent
 RETRY_SECONDS = 5
 SERVER_SECONDS = 120.0
+CHAMPION = "pixelproof.champion"  # the resource of the events
+PROMOTED = f"{CHAMPION}.promoted"
 
 
 class Workplace:
@@ -69,36 +82,146 @@ def stage(name: str, workplace: Workplace) -> State:
     return Completed()
 
 
-def publish(address: str | None) -> str:
+@task(name="gate", cache_policy=NO_CACHE, retry_delay_seconds=RETRY_SECONDS)
+def judge(promote: bool, workplace: Workplace) -> State:
+    """Judge the challenger in a process of its own, which ends with this one."""
+    command = ["pixelproof.cli", "gate", *(["--promote"] if promote else [])]
+    environment = workplace.free.get()
+    try:
+        workplace.children.run(
+            "gate", command, environment, get_run_logger().info, workplace.seconds
+        )
+    except StageError as error:
+        if error.worth_retrying:
+            raise
+        return Failed(message=str(error))
+    finally:
+        workplace.free.put(environment)
+    return Completed()
+
+
+def publish(address: str | None, result: Mapping[str, Any] | None) -> str:
     """Put the result where the flow's page shows it; returns what it means in a sentence."""
     summary, table = read_results(METRICS)
     said = verdict(summary)
     links = [f"[MLflow run]({address})"] if address else []
-    links += [f"`{METRICS}/results.csv`", "`plots/error_rates.svg`"]
-    words = f"{said}\n\n{result_markdown(summary, table)}\n\n{' · '.join(links)}\n"
+    links += [f"`{METRICS}/results.csv`", "`reports/index.html`"]
+    figure = f"![Error rates]({picture(table, load_params())})"
+    parts = [said, result_markdown(summary, table), figure, " · ".join(links)]
+    if result:
+        judged = [f"**{result['words']}**", rules_table(result["verdict"])]
+        parts = [*judged, figures_table(result["verdict"]) if result["verdict"] else "", *parts]
+    words = "\n\n".join(one for one in parts if one)
     try:
-        create_markdown_artifact(key="result", markdown=words)
+        create_markdown_artifact(key="result", markdown=words, description=said[:200])
+        if result and result["promoted"]:
+            announce(PROMOTED, result)
     except Exception as error:  # the work is done, whatever becomes of its page
         get_run_logger().warning("the result could not be published: %s", error)
-    return said
+    return str(result["words"]) if result else said
+
+
+def announce(event: str, result: Mapping[str, Any]) -> None:
+    """Emit an event, which automations of notifications wait for."""
+    resource = {"prefect.resource.id": CHAMPION, "prefect.resource.name": CHAMPION}
+    told = {key: result[key] for key in ("words", "outcome", "champion", "address")}
+    emit_event(event, resource=resource, payload=told)
 
 
 @flow(name="harden")
-def harden() -> State:
-    """Run what is not up to date of the pipeline, and publish the result."""
-    os.chdir(ROOT)
+def harden(
+    profile: str | None = None,
+    overrides: dict[str, Any] | None = None,
+    revision: str | None = None,
+    data: str | None = None,
+    promotion: Literal["off", "dry run", "promote"] = "off",
+    branch: str | None = None,
+) -> State:
+    """Run what is not up to date of the pipeline, judge the challenger, and publish the result.
+
+    Args:
+        profile: A profile to run, as in profiles/ (elpv, resnet101, …). Empty: params.yaml.
+        overrides: Single parameters by dotted key, for example {"finetune.epochs": 5}.
+        revision: Work at this git revision (HEAD, a branch, a tag) in a worktree of its own,
+            which leaves your files alone. Empty: work in the project's folder as it stands.
+        data: The text of a data.dvc that names other images than the revision's.
+        promotion: off leaves the registry alone; dry run only says what the gate would decide;
+            promote registers the challenger, which becomes the champion if it passes.
+        branch: Commit dvc.lock, parameters and metrics to this git branch. Empty: do not.
+    """
     try:
-        params = load_params()
-        graph = stage_graph()
-        with track_pipeline(params, "flows/harden.py") as tracked:
-            environments = [one | tracked.environment for one in places(params.compute)]
-            workplace = Workplace(environments, 3600 * params.compute.stage_hours)
-            failed = run_stages(graph, workplace, params.compute.retries)
-            if failed:
-                raise StageError("; ".join(failed), worth_retrying=False)
-        return Completed(message=publish(tracked.address))
+        with workspace(ROOT, revision) as folder:
+            params = set_parameters(folder, profile, overrides or {})
+            if revision is not None:
+                bring_data(folder, params, data)
+            return run(params, promotion, branch)
     except PixelproofError as error:
         return Failed(message=str(error))
+
+
+@contextmanager
+def workspace(root: Path, revision: str | None) -> Iterator[Path]:
+    """Work in the project's folder, or in its worktree at a revision."""
+    before = Path.cwd()
+    try:
+        if revision is None:
+            os.chdir(root)
+            yield root
+            return
+        require_absolute()
+        with worktree(root, revision, "harden") as folder:
+            os.chdir(folder)
+            yield folder
+    finally:
+        os.chdir(before)
+
+
+def own_environment() -> dict[str, str]:
+    """What processes of this run find in their environment."""
+    code = {"PYTHONPATH": str(Path("src").resolve())}  # the revision's, not the installed one
+    flow_run = flow_run_context.get_id()
+    return code | ({FLOW_RUN: str(flow_run)} if flow_run else {})
+
+
+def run(params: Params, promotion: str, branch: str | None) -> State:
+    """Run the stages and the gate in the folder that is the working directory.
+
+    Raises:
+        PixelproofError: A stage, the gate, MLflow or git failed.
+    """
+    graph, own = stage_graph(), own_environment()
+    if promotion != "off":
+        challenger = gate_of(params).challenger
+        own |= {LOGGED: challenger}
+        os.environ[LOGGED] = challenger
+    result = None
+    with track_pipeline(params, "flows/harden.py") as tracked:
+        environments = [one | own | tracked.environment for one in places(params.compute)]
+        workplace = Workplace(environments, 3600 * params.compute.stage_hours)
+        failed = run_stages(graph, workplace, params.compute.retries)
+        if failed:
+            raise StageError("; ".join(failed), worth_retrying=False)
+    if promotion != "off":
+        result = run_judge(promotion == "promote", workplace, params.compute.retries)
+    if branch is not None:
+        commit = commit_results(Path(), branch, "Results of a scheduled hardening")
+        get_run_logger().info("results committed to %s: %s", branch, commit[:12])
+    return Completed(message=publish(tracked.address, result))
+
+
+def run_judge(promote: bool, workplace: Workplace, retries: int) -> dict[str, Any]:
+    """Run the gate; returns what it wrote down."""
+    try:
+        state = judge.with_options(task_run_name="gate", retries=retries)(
+            promote, workplace, return_state=True
+        )
+    except BaseException:
+        workplace.children.stop()
+        raise
+    if not state.is_completed():
+        raise StageError(str(state.message), worth_retrying=False)
+    found: dict[str, Any] = read_json(GATE / "verdict.json")
+    return found
 
 
 def run_stages(graph: dict[str, tuple[str, ...]], workplace: Workplace, retries: int) -> list[str]:
@@ -166,11 +289,22 @@ def _wait_for(url: str, process: "subprocess.Popen[bytes]") -> None:
     raise SystemExit("pixelproof: the temporary Prefect server did not start; set PREFECT_API_URL")
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the flow here and now; returns the exit code."""
+    parser = argparse.ArgumentParser(description="Run the pipeline as a Prefect flow.")
+    parser.add_argument("--profile")
+    parser.add_argument("--revision", help="work in a worktree at this git revision")
+    parser.add_argument("--promotion", choices=["off", "dry run", "promote"], default="off")
+    parser.add_argument("--branch", help="commit the results to this git branch")
+    arguments = vars(parser.parse_args(argv))
     try:
+        if arguments["revision"] is not None:
+            require_absolute()
         with server():
-            state = harden(return_state=True)
+            state = harden(**arguments, return_state=True)
+    except PixelproofError as error:
+        print(f"pixelproof: {error}", file=sys.stderr)
+        return error.exit_code
     except KeyboardInterrupt:
         # The stages are stopped and the run is recorded. What Prefect's threads would still say
         # to a server that is gone they would try to say for minutes.

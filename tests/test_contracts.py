@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 OUTSIDE_DEPS = {"pixelproof", "pixelproof.cli", "pixelproof.errors", "pixelproof.tracking"}
 LAYERS = [
     ["cli"],
-    ["workflow", "profiles", "pipeline", "scoring"],
+    ["workflow", "profiles", "pipeline", "scoring", "worktrees"],
     ["commands", "demo", "hardening"],
     ["sender"],
     ["registry"],

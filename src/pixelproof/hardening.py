@@ -110,9 +110,9 @@ class Contest:
 
     def meet(self, champion: Version) -> None:
         """Bring the champion that is to be met; another than before is measured anew."""
-        folder = self.registry.download(champion, GATE / "champions")
-        if self.folders.get("champion") != folder:
-            self.folders["champion"] = folder
+        known = self.folders.get("champion")
+        if known is None or weights_of(known) != champion.weights:
+            self.folders["champion"] = self.registry.download(champion, GATE / "champions")
             self.ledgers.pop("champion", None)
 
     def judge(self) -> Verdict:

@@ -135,7 +135,19 @@ class Children:
             StageError: It failed, took too long or was stopped.
         """
         # The lock is that of the workspace: another stage may hold it for a moment.
-        command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", stage]
+        command = ["dvc", "--wait-for-lock", "repro", "--single-item", stage]
+        self.run(stage, command, variables, tell, seconds)
+
+    def run(
+        self,
+        stage: str,
+        module: list[str],
+        variables: Mapping[str, str],
+        tell: Callable[[str], object],
+        seconds: float,
+    ) -> None:
+        """Run a Python module; `stage` is what errors call it, the rest as above."""
+        command = [sys.executable, "-m", *module]
         with self._lock:
             if self._stopped:
                 raise StageError(f"{stage}: stopped", worth_retrying=False)

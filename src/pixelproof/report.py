@@ -33,6 +33,16 @@ def draw_error_rates(table: pd.DataFrame, params: Params, path: Path) -> None:
             figure.savefig(temporary, format="svg", metadata={"Date": None})
 
 
+def picture(table: pd.DataFrame, params: Params) -> str:
+    """The same figure as an address that holds it whole, for pages that take Markdown alone."""
+    import base64
+    import io
+
+    content = io.BytesIO()
+    error_rates_figure(table, params).savefig(content, format="png", dpi=70)
+    return f"data:image/png;base64,{base64.b64encode(content.getvalue()).decode()}"
+
+
 def error_rates_figure(table: pd.DataFrame, params: Params) -> "Figure":
     """A panel an experiment; arguments as of `draw_error_rates`."""
     from matplotlib.figure import Figure

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 PARENT = "PIXELPROOF_PARENT_RUN"  # the id of the run above those of the stages
 SENDER = "PIXELPROOF_SENDER"  # the process that sends what the stages write down
+LOGGED = "PIXELPROOF_LOG_MODELS"  # the models that are logged, by name; unset: all
 SEND_SECONDS = 2.0
 SESSION = spool.SPOOL / "session"
 
@@ -102,6 +103,10 @@ def _put(
 ) -> None:
     ended = time.time()
     timed = [replace(one, started=started, ended=ended) for one in found]
+    logged = os.environ.get(LOGGED)
+    if logged is not None:
+        names = logged.split(",")
+        timed = [one if one.run in names else replace(one, model=None) for one in timed]
     spool.put(timed, stage, records.pipeline_key(params), parent)
 
 

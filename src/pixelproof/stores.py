@@ -84,6 +84,20 @@ def find_store() -> Store:
     return Store(uri, None)
 
 
+def require_absolute() -> None:
+    """Check that the store is the same from every folder, as runs in a worktree need it.
+
+    Raises:
+        ParameterError: `MLFLOW_TRACKING_URI` names none, or one that is relative to a folder.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not uri.startswith(("http://", "https://", "sqlite:////")):
+        raise ParameterError(
+            "MLFLOW_TRACKING_URI: expected an absolute address, http://… or sqlite:////…, since "
+            f"this run works in a worktree of its own; got {plain(uri)!r}"
+        )
+
+
 def check_store() -> Store:
     """The store, if it can be reached; asks a server for its health, at most twice.
 

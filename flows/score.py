@@ -1,0 +1,74 @@
+"""The champion's weekly score as a Prefect flow: measured alone, on fresh draws."""
+
+from pathlib import Path
+from typing import Any
+
+from prefect import State, flow, get_run_logger
+from prefect.artifacts import create_markdown_artifact
+from prefect.states import Completed, Failed
+
+from harden import CHAMPION, ROOT, announce, own_environment, workspace
+from pixelproof.errors import PixelproofError
+from pixelproof.files import read_json
+from pixelproof.layout import GATE
+from pixelproof.model_card import figures_table
+from pixelproof.pipeline import Children, places
+from pixelproof.worktrees import bring_data, set_parameters
+
+DEGRADED = f"{CHAMPION}.degraded"
+
+
+@flow(name="score")
+def score(
+    profile: str | None = None,
+    overrides: dict[str, Any] | None = None,
+    revision: str | None = "HEAD",
+    data: str | None = None,
+) -> State:
+    """Measure the champion on fresh draws, and warn where Pi lies above its interval.
+
+    Args:
+        profile: A profile whose images and reference point to take. Empty: params.yaml.
+        overrides: Single parameters by dotted key, for example {"gate.draws": 16}.
+        revision: Work at this git revision in a worktree of its own. Empty: in the project's
+            folder as it stands.
+        data: The text of a data.dvc that names other images than the revision's.
+    """
+    try:
+        with workspace(ROOT, revision) as folder:
+            params = set_parameters(folder, profile, overrides or {})
+            if revision is not None:
+                bring_data(folder, params, data)
+            (place, *_) = places(params.compute)
+            result = measure(place | own_environment(), 3600 * params.compute.stage_hours)
+            publish(result)
+    except PixelproofError as error:
+        return Failed(message=str(error))
+    return Completed(message=f"{result['outcome']}: {result['words']}")
+
+
+def measure(environment: dict[str, str], seconds: float) -> dict[str, Any]:
+    """Read the images where they are not up to date, and measure; returns what was found."""
+    children, tell = Children(), get_run_logger().info
+    try:
+        children.reproduce("select", environment, tell, seconds)
+        children.run("score", ["pixelproof.cli", "score"], environment, tell, seconds)
+    except BaseException:
+        children.stop()
+        raise
+    found: dict[str, Any] = read_json(Path(GATE) / "score.json")
+    return found
+
+
+def publish(result: dict[str, Any]) -> None:
+    """Put the score where the flow's page shows it, and warn where the champion is worse."""
+    logger = get_run_logger()
+    words = f"**{result['outcome']}**: {result['words']}\n\n{figures_table(result['verdict'])}"
+    if result["outcome"] == "WORSE":
+        logger.warning("the champion is worse than it was: %s", result["words"])
+    try:
+        create_markdown_artifact(key="score", markdown=words, description=result["words"][:200])
+        if result["outcome"] == "WORSE":
+            announce(DEGRADED, result)
+    except Exception as error:  # the work is done, whatever becomes of its page
+        logger.warning("the score could not be published: %s", error)
