@@ -490,7 +490,7 @@ class Params:
         require(reference.n in n, "compare.reference.n", f"one of {list(n)}", reference.n)
         if self.compare.control is not None and self.finetune.arms:
             choose("compare.control", self.compare.control, self.finetune.arms)
-        if self.gate is not None:
+        if self.gate is not None and self.finetune.arms:
             self._check_gate(self.gate)
 
     def _check_gate(self, gate: Gate) -> None:

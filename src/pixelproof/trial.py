@@ -20,16 +20,18 @@ from pixelproof.layout import GATE, IMAGES
 from pixelproof.ledger import LedgerWriter, read_ledger
 from pixelproof.params import Gate, Params
 from pixelproof.progress import progress
+from pixelproof.schema import choose
 
 
 def gate_of(params: Params) -> Gate:
     """The section `gate`.
 
     Raises:
-        ParameterError: There is none.
+        ParameterError: There is none, or no arm to promote.
     """
     if params.gate is None:
         raise ParameterError("params.yaml: gate: missing; it names the arm that may be promoted")
+    choose("gate.challenger", params.gate.challenger, params.finetune.arms)
     return params.gate
 
 

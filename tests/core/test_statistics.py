@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import optimize, stats
 from sklearn.metrics import balanced_accuracy_score
 
 from pixelproof.core.statistics import (
@@ -14,6 +14,7 @@ from pixelproof.core.statistics import (
     effective_trials,
     holm,
     paired_difference,
+    paired_proportions_interval,
     rate_interval,
     sign_flip_p_value,
     wilson,
@@ -307,3 +308,66 @@ def test_holm_is_that_of_r() -> None:
 def test_holm_refuses_what_is_no_p_value(p_value: float) -> None:
     with pytest.raises(ValueError, match=r"expected p-values in 0\.\.1"):
         holm([0.5, p_value])
+
+
+class TestPairedProportions:
+    """Tango's interval, against a plain maximisation of the likelihood and by simulation."""
+
+    @staticmethod
+    def oracle(more: int, less: int, trials: int) -> tuple[float, float]:
+        both = trials - more - less
+        z = stats.norm.ppf(0.975)
+
+        def score(difference: float) -> float:
+            def unlikely(less_rate: float) -> float:
+                rates = (less_rate + difference, less_rate, 1 - 2 * less_rate - difference)
+                return -sum(
+                    count * math.log(max(rate, 1e-300))
+                    for count, rate in zip((more, less, both), rates, strict=True)
+                )
+
+            bounds = (max(0.0, -difference) + 1e-12, (1 - difference) / 2 - 1e-12)
+            found = optimize.minimize_scalar(
+                unlikely, bounds=bounds, method="bounded", options={"xatol": 1e-12}
+            ).x
+            variance = trials * (2 * found + difference - difference**2)
+            return float((more - less - trials * difference) / math.sqrt(variance))
+
+        value = (more - less) / trials
+        low = optimize.brentq(lambda one: score(one) - z, -0.99, value - 1e-6)
+        high = optimize.brentq(lambda one: score(one) + z, value + 1e-6, 0.99)
+        return low, high
+
+    @pytest.mark.parametrize("counts", [(1, 0, 44), (12, 2, 57), (9, 0, 54), (3, 1, 14)])
+    def test_against_an_oracle(self, counts: tuple[int, int, int]) -> None:
+        expected = pytest.approx(self.oracle(*counts), abs=1e-5)
+        assert paired_proportions_interval(*counts) == expected
+        more, less, trials = counts
+        low, high = paired_proportions_interval(more, less, trials)
+        assert paired_proportions_interval(less, more, trials) == pytest.approx((-high, -low))
+
+    @pytest.mark.parametrize("trials", [1, 20, 133, 5000])
+    def test_pairs_that_all_agree_prove_as_much_as_there_are(self, trials: int) -> None:
+        z = stats.norm.ppf(0.95)
+        bound = z * z / (trials + z * z)
+        found = paired_proportions_interval(0, 0, trials, 0.9)
+        assert found == pytest.approx((-bound, bound), abs=1e-7)
+
+    @pytest.mark.parametrize("counts", [(100, 0, 100), (0, 100, 100), (50, 50, 100)])
+    def test_edges_hold_the_value(self, counts: tuple[int, int, int]) -> None:
+        low, high = paired_proportions_interval(*counts)
+        assert -1 <= low <= (counts[0] - counts[1]) / counts[2] <= high <= 1
+
+    @pytest.mark.parametrize("rates", [(0.01, 0.02), (0.05, 0.05), (0.0, 0.01)])
+    def test_it_covers(self, rates: tuple[float, float]) -> None:
+        random = np.random.default_rng(0)
+        drawn = random.multinomial(200, [*rates, 1 - sum(rates)], 1500)
+        truth = rates[0] - rates[1]
+        bounds = [paired_proportions_interval(int(a), int(b), 200, 0.9) for a, b, _ in drawn]
+        assert np.mean([low <= truth <= high for low, high in bounds]) > 0.85
+        assert np.mean([low <= truth for low, _ in bounds]) > 0.93
+
+    @pytest.mark.parametrize("counts", [(0, 0, 0), (-1, 0, 5), (3, 3, 5)])
+    def test_counts_that_are_no_pairs(self, counts: tuple[int, int, int]) -> None:
+        with pytest.raises(ValueError, match="expected counts of"):
+            paired_proportions_interval(*counts)

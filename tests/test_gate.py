@@ -1,0 +1,152 @@
+"""The gate, with ledgers whose verdict is planted."""
+
+import dataclasses
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pixelproof.core.pixel_index import pixel_index
+from pixelproof.errors import DataError, ParameterError
+from pixelproof.gate import Verdict, decide
+from tests.planted import DRAWS, SIDE, N, ledger, params
+
+FRAGILE, ROBUST = 0.2, 0.02
+
+
+def failed(verdict: Verdict) -> set[str]:
+    return {rule.name for rule in (*verdict.evidence, *verdict.rules) if not rule.holds}
+
+
+def three(**setting: Any) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Ledgers of challenger, champion and control, alike but for how often they flip."""
+    robust, fragile = ledger(ROBUST, **setting), ledger(FRAGILE, **setting)
+    return robust, fragile, fragile
+
+
+def test_a_better_one_passes() -> None:
+    verdict = decide(ledger(ROBUST), ledger(FRAGILE, seed=1), ledger(FRAGILE, seed=2), params())
+    assert verdict.outcome == "PASSED"
+    assert not failed(verdict)
+    assert not verdict.reasons
+    champion = next(rule for rule in verdict.rules if rule.name == "pi_champion")
+    factor = pixel_index(1.0, N, SIDE, "stuck", None)
+    assert champion.figures["pi"] == pytest.approx(champion.figures["value"] * factor)
+    assert 0 < champion.figures["low"] < champion.figures["value"] < champion.figures["high"]
+    challenger = verdict.models["challenger"]
+    assert challenger["pi"]["value"] == pytest.approx(challenger["error_rate"]["value"] * factor)
+    json.dumps(verdict.content(), allow_nan=False)
+
+
+@pytest.mark.parametrize("flips", [FRAGILE, 0.4])
+def test_one_that_is_not_better_is_rejected(flips: float) -> None:
+    verdict = decide(ledger(flips), ledger(FRAGILE, seed=1), ledger(0.5, seed=2), params())
+    assert verdict.outcome == "REJECTED"
+    assert failed(verdict) == {"pi_champion"}
+
+
+def test_more_training_alone_is_no_merit() -> None:
+    verdict = decide(ledger(ROBUST), ledger(FRAGILE, seed=1), ledger(ROBUST, seed=2), params())
+    assert failed(verdict) == {"pi_control"}
+
+
+def test_clean_accuracy_must_be_kept() -> None:
+    worse = ledger(ROBUST, accuracy=0.95)
+    verdict = decide(worse, ledger(FRAGILE, seed=1), ledger(FRAGILE, seed=2), params())
+    assert verdict.outcome == "REJECTED"
+    assert failed(verdict) == {"clean_accuracy"}
+    assert "-5.0 points" in verdict.reasons
+    wide = params(accuracy_margin=0.1)
+    assert decide(worse, ledger(FRAGILE, seed=1), ledger(FRAGILE, seed=2), wide).outcome == "PASSED"
+
+
+@pytest.mark.parametrize("attack", ["whitebox_fgsm", "whitebox_iterated"])
+def test_attacks_on_itself_must_not_fool_it_more(attack: str) -> None:
+    fooled = {"whitebox_fgsm": 0.5, "whitebox_iterated": 0.7}
+    more = fooled | {attack: fooled[attack] + 0.2}
+    champion, control = ledger(FRAGILE, seed=1, fooled=fooled), ledger(FRAGILE, fooled=fooled)
+    verdict = decide(ledger(ROBUST, fooled=more), champion, control, params())
+    steps = 1 if attack == "whitebox_fgsm" else 10
+    assert failed(verdict) == {f"{attack}_epsilon1_steps{steps}"}
+
+
+def test_masked_gradients_are_refused() -> None:
+    hidden = {"whitebox_fgsm": 0.5, "whitebox_iterated": 0.2}  # many steps do worse than one
+    verdict = decide(
+        ledger(ROBUST, fooled=hidden), ledger(FRAGILE, seed=1), ledger(FRAGILE, seed=2), params()
+    )
+    assert failed(verdict) == {"gradients"}
+
+
+class TestEvidence:
+    def test_few_images(self) -> None:
+        few = three(images=60)
+        verdict = decide(*few, params(accuracy_margin=0.1))
+        assert verdict.outcome == "NOT ENOUGH EVIDENCE"
+        assert failed(verdict) == {"images"}
+        assert not verdict.rules
+
+    def test_too_few_images_to_tell_the_margin(self) -> None:
+        some = three(images=120)
+        assert failed(decide(*some, params())) == {"accuracy_margin"}
+
+    def test_few_draws(self) -> None:
+        few = three(draws=DRAWS - 1)
+        assert failed(decide(*few, params())) == {"draws"}
+
+    def test_no_common_image(self) -> None:
+        none = three(accuracy=0.0, fooled={})
+        verdict = decide(*none, params())
+        assert verdict.outcome == "NOT ENOUGH EVIDENCE"
+        assert "images" in failed(verdict)
+
+    def test_no_attack(self) -> None:
+        never = three(fooled={})
+        assert {"attacked"} <= failed(decide(*never, params()))
+
+    @pytest.mark.parametrize("margin", [np.nan, np.inf])
+    def test_a_figure_that_is_not_finite_never_promotes(self, margin: float) -> None:
+        odd = ledger(ROBUST, margin=margin)
+        verdict = decide(odd, ledger(FRAGILE, seed=1), ledger(FRAGILE, seed=2), params())
+        assert verdict.outcome == "NOT ENOUGH EVIDENCE"
+        assert failed(verdict) == {"finite"}
+
+
+def test_ledgers_of_other_images_are_refused() -> None:
+    with pytest.raises(DataError, match="of the champion's ledger in that of the challenger"):
+        decide(ledger(ROBUST, images=299), ledger(FRAGILE), ledger(FRAGILE), params())
+
+
+def test_without_a_gate_there_is_nothing_to_decide() -> None:
+    with pytest.raises(DataError, match="section gate"):
+        none = dataclasses.replace(params(), gate=None)
+        decide(ledger(ROBUST), ledger(FRAGILE), ledger(FRAGILE), none)
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), rate=st.sampled_from([0.02, 0.1, 0.3]))
+def test_a_twin_of_the_champion_does_not_pass(seed: int, rate: float) -> None:
+    """Two models of the same worth whose flips are independent: one in forty may pass."""
+    twin = ledger(rate, seed=seed)
+    assert decide(twin, twin, ledger(0.5, seed=seed + 1), params()).outcome == "REJECTED"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"challenger": "hrad"}, r"gate.challenger: .* did you mean 'hard'"),
+        ({"challenger": "clean"}, "gate.challenger: expected another arm than the control"),
+        ({"accuracy_margin": 0}, "gate.accuracy_margin: expected a share between 0 and 1"),
+        ({"attack_margin": 1.5}, "gate.attack_margin: expected a share"),
+        ({"draws": 0}, "gate.draws: expected a number from 1"),
+        ({"name": "../x"}, "gate.name: expected a name"),
+        ({"margin": 0.1}, "gate.margin: unknown key"),
+    ],
+)
+def test_a_bad_gate_is_refused(change: dict[str, object], words: str) -> None:
+    with pytest.raises(ParameterError, match=words):
+        params(**change)
