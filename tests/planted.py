@@ -30,6 +30,7 @@ def ledger(
     flips: float,
     *,
     seed: int = 0,
+    stuck: int = 0,
     accuracy: float = 1.0,
     fooled: Mapping[str, float] | None = None,
     margin: float = 1.0,
@@ -39,7 +40,7 @@ def ledger(
     """A model that flips so often, is right so often, and is fooled so often by each attack.
 
     The first images are the ones that are right, flip and are fooled, so that what is planted is
-    there exactly; `seed` moves the flips to others.
+    there exactly; `seed` moves the flips to others. The first `stuck` images flip in each draw.
     """
     writer = LedgerWriter(["bad", "good"])
     names = np.array([f"{at:016x}" for at in range(images)], dtype=object)
@@ -57,7 +58,7 @@ def ledger(
     add("clean", every, right, n=0, draw=0)
     rows = np.flatnonzero(right)
     for draw in range(draws):
-        kept = random.random(len(rows)) >= flips
+        kept = (random.random(len(rows)) >= flips) & (rows >= stuck)
         add("stuck", rows, kept, n=N, values="stuck", area=SIDE, draw=draw)
     attacks = {"whitebox_fgsm": 0.5, "whitebox_iterated": 0.9} if fooled is None else fooled
     for name, share in attacks.items():

@@ -84,8 +84,9 @@ def proxy(port: str, behave: Callable[[str], str]) -> Iterator[str]:
                 self.send_error(int(told) if told.isdigit() else 503)
                 return
             headers = {key: value for key, value in self.headers.items() if key != "Host"}
+            sent = body if "Content-Length" in self.headers else None
             request = urllib.request.Request(
-                f"http://127.0.0.1:{port}{self.path}", body or None, headers, method=self.command
+                f"http://127.0.0.1:{port}{self.path}", sent, headers, method=self.command
             )
             try:
                 with urllib.request.urlopen(request, timeout=30) as answer:

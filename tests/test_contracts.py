@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 import pixelproof
 from pixelproof import cli
 from pixelproof.params import load_params
+from pixelproof.tracking import SERVED
 
 ROOT = Path(__file__).parent.parent
 OUTSIDE_DEPS = {"pixelproof", "pixelproof.cli", "pixelproof.errors", "pixelproof.tracking"}
@@ -83,6 +84,16 @@ def test_tracking_alone_knows_mlflow(graph: grimp.ImportGraph) -> None:
     assert graph.find_modules_that_directly_import("mlflow") == {"pixelproof.tracking"}
     told = graph.find_upstream_modules("pixelproof.serving")  # what MLflow loads a model with
     assert not told & {"mlflow", "prefect", "dvc"}
+
+
+def test_a_logged_model_carries_what_it_is_served_with(graph: grimp.ImportGraph) -> None:
+    closure = graph.find_upstream_modules("pixelproof.serving") | {"pixelproof.serving"}
+    needed = {one for one in closure if one.startswith("pixelproof")} | {
+        "pixelproof",
+        "pixelproof.core",
+    }
+    expected = {_source(one).removeprefix("src/pixelproof/") for one in needed}
+    assert set(SERVED) == expected
 
 
 def _source(module: str) -> str:

@@ -7,6 +7,7 @@ processes or after a lost reply, leaves one run.
 import json
 import logging
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -31,6 +32,21 @@ if TYPE_CHECKING:
 
 OWNER = "pixelproof.owner"  # host and process that a pipeline run ends with
 NOTE = "mlflow.note.content"  # what the page shows as a run's description
+SERVED = (  # the modules that `pixelproof.serving` imports (a test compares)
+    "__init__.py",
+    "architectures.py",
+    "class_names.py",
+    "classifiers.py",
+    "core/__init__.py",
+    "core/changes.py",
+    "errors.py",
+    "files.py",
+    "imagenet.py",
+    "images.py",
+    "params.py",
+    "schema.py",
+    "serving.py",
+)
 HEAD_END = "\n\n---\n\n"  # ends what `describe` puts at its head
 SOURCES = ("src", "params.yaml", "dvc.yaml", "*.dvc")  # what a run is made from
 
@@ -486,15 +502,15 @@ class Tracker:
 
 
 def _save_model(path: Path, folder: Path, architecture: str, model_id: str, run_id: str) -> None:
-    """Write a model as MLflow loads it: the weights, this package, and no pickle."""
+    """Write a model as MLflow loads it: the weights, what serves them, and no pickle."""
     import mlflow.pyfunc
     import numpy as np
     from mlflow.models import Model, ModelSignature
     from mlflow.types import ColSpec, Schema, TensorSpec
 
-    code = [str(Path(__file__).parent)]
+    code = [str(_copy_served(path.with_name("served") / "pixelproof"))]
     requirements = ["mlflow", "numpy", "pandas", "pillow", "ruamel.yaml", "safetensors"]
-    requirements += ["simplejpeg", "torch", "torchvision", "tqdm"]
+    requirements += ["simplejpeg", "torch", "torchvision"]
     if architecture.startswith("efficientnet_lite"):
         requirements.append("efficientnet-lite-pytorch")
     if architecture.startswith("python:"):
@@ -514,6 +530,15 @@ def _save_model(path: Path, folder: Path, architecture: str, model_id: str, run_
         input_example=np.zeros((1, 8, 8, 3), np.uint8),
         pip_requirements=[_pinned(name) for name in requirements],
     )
+
+
+def _copy_served(target: Path) -> Path:
+    """Copy the part of this package that a served model needs, which trains nothing."""
+    for name in SERVED:
+        copy = target / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(Path(__file__).parent / name, copy)
+    return target
 
 
 def _pinned(name: str) -> str:

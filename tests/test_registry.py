@@ -1,0 +1,281 @@
+"""The registry in a real MLflow server: races, kills at each step, lost replies."""
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import chdir
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+
+import pytest
+
+from pixelproof import files
+from pixelproof.errors import DataError, IntegrityError, ParameterError
+from pixelproof.hardening import settle
+from pixelproof.registry import CHAMPION, FROM, OUTCOME, PREVIOUS, REFUSED, Registry, Version
+from pixelproof.trial import weights_of
+from tests import racers
+from tests.conftest import ROOT, write_params
+from tests.racers import (
+    Logged,
+    contend,
+    judge_of,
+    log_model,
+    note_of,
+    open_registry,
+    register,
+    save_model,
+)
+from tests.servers import free_port, mlflow_command, proxy, server, wait_for
+
+RACERS = 20
+REGISTRY = ("/api/2.0/mlflow/registered-models", "/api/2.0/mlflow/model-versions")
+CHANGES = ("create", "update", "set-tag", "alias")
+# What MLflow says of itself when it is imported.
+pytestmark = pytest.mark.filterwarnings("ignore:.*Any type hint is inferred:UserWarning")
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    home = tmp_path_factory.mktemp("registry")
+    found = str(free_port())
+    with server(mlflow_command(found, home), home):
+        wait_for(f"http://127.0.0.1:{found}/health", home / "log")
+        yield found
+
+
+@pytest.fixture(scope="module")
+def context() -> ForkServerContext:
+    """Processes that start with all imported, from one that has no threads."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["mlflow.pyfunc", "tests.racers"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *sys.path]))
+        first = context.Process(target=racers.nothing)
+        first.start()
+        first.join()
+    return context
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project folder, whose locks and records are its own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    write_params(tmp_path / "params.yaml")
+    return tmp_path
+
+
+@pytest.fixture
+def registry(port: str, place: Path, request: pytest.FixtureRequest) -> Registry:
+    name = request.node.name.replace("[", "-").rstrip("]").replace("_", "-")[:60]
+    return open_registry(f"http://127.0.0.1:{port}", name)
+
+
+@pytest.fixture(scope="module")
+def logged(port: str, tmp_path_factory: pytest.TempPathFactory) -> Logged:
+    """A model that all planted versions share."""
+    place = tmp_path_factory.mktemp("logged")
+    write_params(place / "params.yaml")
+    with chdir(place):
+        registry = open_registry(f"http://127.0.0.1:{port}", "logged")
+        return log_model(registry, save_model(place / "model", 0))
+
+
+def versions(registry: Registry, logged: Logged, *worths: int) -> list[Version]:
+    """Planted versions, the first of which is the champion."""
+    found = [register(registry, logged, one) for one in worths]
+    assert registry.promote(found[0], None, "test")
+    return found
+
+
+def numbers(registry: Registry) -> dict[str, int | None]:
+    at = {alias: registry.at(alias) for alias in (CHAMPION, PREVIOUS)}
+    return {alias: one.number if one else None for alias, one in at.items()}
+
+
+def test_a_version_for_each_weights_however_often_it_is_registered(
+    registry: Registry, logged: Logged
+) -> None:
+    first = register(registry, logged, 1)
+    assert register(registry, logged, 1).number == first.number == 1
+    assert register(registry, logged, 2).number == 2
+    assert [one.number for one in registry.versions()] == [1, 2]
+
+
+def test_promotion_keeps_the_one_before(registry: Registry, logged: Logged) -> None:
+    one, two, three = versions(registry, logged, 30, 20, 10)
+    assert numbers(registry) == {CHAMPION: 1, PREVIOUS: None}
+    assert registry.promote(two, one, "test")
+    assert numbers(registry) == {CHAMPION: 2, PREVIOUS: 1}
+    assert registry.promote(two, one, "again"), "done already"
+    assert numbers(registry) == {CHAMPION: 2, PREVIOUS: 1}
+    assert not registry.promote(three, one, "late"), "judged against one that is not in use"
+    assert numbers(registry) == {CHAMPION: 2, PREVIOUS: 1}
+    found = registry.at(CHAMPION)
+    assert found is not None
+    assert found.tags[FROM] == "1"
+
+
+def test_rolling_back_twice_is_rolling_back_once(registry: Registry, logged: Logged) -> None:
+    one, two = versions(registry, logged, 30, 20)
+    with pytest.raises(ParameterError, match="a champion alone; nothing to go back to"):
+        registry.roll_back("me", "why")
+    registry.promote(two, one, "test")
+    left = registry.roll_back("me", "it misses scratches")
+    assert left is not None
+    assert left.number == 2
+    assert registry.roll_back("me", "again") is None
+    assert numbers(registry) == {CHAMPION: 1, PREVIOUS: 1}
+    assert registry.versions()[1].tags[REFUSED] == "by me: it misses scratches"
+
+
+def test_a_person_overrides_the_gate_and_is_named(registry: Registry, logged: Logged) -> None:
+    versions(registry, logged, 30, 40)
+    assert registry.override(None, "me", "a demo").number == 2
+    found = registry.at(CHAMPION)
+    assert found is not None
+    assert (found.tags["override.by"], found.tags["override.why"]) == ("me", "a demo")
+    assert numbers(registry) == {CHAMPION: 2, PREVIOUS: 1}
+    assert registry.override(2, "me", "once more").number == 2
+    assert numbers(registry) == {CHAMPION: 2, PREVIOUS: 1}
+    with pytest.raises(ParameterError, match=r"expected a version of \[1, 2\], got 7"):
+        registry.override(7, "me", "a slip")
+
+
+def test_the_gate_decides(registry: Registry, logged: Logged) -> None:
+    _, better, worse = versions(registry, logged, 60, 20, 90)
+    verdict, met, promoted = settle(registry, worse, judge_of(90), note_of(registry, worse), "test")
+    assert (verdict.outcome, met.number, promoted) == ("REJECTED", 1, False)
+    _, _, promoted = settle(registry, better, judge_of(20), note_of(registry, better), "test")
+    assert promoted
+    assert numbers(registry) == {CHAMPION: 2, PREVIOUS: 1}
+    assert [one.tags.get(OUTCOME) for one in registry.versions()] == [None, "PASSED", "REJECTED"]
+
+
+def test_a_lost_reply_makes_one_version(port: str, place: Path, logged: Logged) -> None:
+    lost: list[str] = []
+
+    def behave(path: str) -> str:
+        if path.endswith("model-versions/create") and not lost:
+            lost.append(path)
+            return "lose"
+        return "pass"
+
+    with proxy(port, behave) as address:
+        found = open_registry(address, "lost")
+        assert register(found, logged, 1).number == 1
+    assert lost
+    assert len(found_versions(port, "lost")) == 1
+
+
+def found_versions(port: str, name: str) -> list[Version]:
+    return open_registry(f"http://127.0.0.1:{port}", name).versions()
+
+
+def test_of_twenty_that_race_the_best_is_champion(
+    registry: Registry, port: str, logged: Logged, context: ForkServerContext
+) -> None:
+    versions(registry, logged, 240)
+    worths = [10 + 10 * one for one in range(RACERS)]
+    address = f"http://127.0.0.1:{port}"
+    arguments = [(address, registry.name, logged, one) for one in worths]
+    started = [context.Process(target=contend, args=one) for one in arguments]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join(240)
+    assert [process.exitcode for process in started] == [0] * RACERS
+    champion = registry.at(CHAMPION)
+    assert champion is not None
+    assert champion.tags[racers.WORTH] == str(min(worths))
+    made = registry.versions()
+    assert len(made) == 1 + RACERS
+    assert len({one.weights for one in made}) == 1 + RACERS
+
+
+@pytest.mark.parametrize("reply", ["503", "lose"])
+def test_killed_at_any_step_the_champion_is_valid_and_the_next_try_ends_the_same(
+    reply: str, port: str, place: Path, logged: Logged, context: ForkServerContext
+) -> None:
+    """Before the request is through, and after it, without its reply."""
+    address = f"http://127.0.0.1:{port}"
+    for step in range(1, 100):
+        name = f"killed-{reply}-{step}"
+        direct = open_registry(address, name)
+        first = register(direct, logged, 100)
+        direct.promote(first, None, "test")
+        if not _killed(context, port, name, logged, step, reply):
+            break
+        champion = direct.at(CHAMPION)
+        assert champion is not None
+        assert champion.weights in {one.weights for one in direct.versions()}
+        contend(address, name, logged, 10)
+        assert numbers(direct) == {CHAMPION: 2, PREVIOUS: 1}, step
+        assert len(direct.versions()) == 2
+    assert step > 7, "a promotion takes more steps than that"
+
+
+def _killed(
+    context: ForkServerContext, port: str, name: str, logged: Logged, step: int, reply: str
+) -> bool:
+    """Let a promotion run, and kill it at its nth request that changes the registry."""
+    seen: list[str] = []
+
+    def behave(path: str) -> str:
+        if not path.startswith(REGISTRY) or not path.endswith(CHANGES):
+            return "pass"
+        seen.append(path)
+        if len(seen) != step:
+            return "pass"
+        if reply == "503":
+            os.kill(int(process.pid or 0), signal.SIGKILL)
+        return reply
+
+    with proxy(port, behave) as address:
+        arguments = (address, name, logged, 10)
+        process = context.Process(target=contend, args=arguments)
+        process.start()
+        if reply == "lose":
+            while process.is_alive() and len(seen) < step:
+                process.join(0.01)
+            if process.is_alive():
+                process.join(0.05)  # the request goes through
+                os.kill(int(process.pid or 0), signal.SIGKILL)
+        process.join(60)
+    return process.exitcode == -signal.SIGKILL
+
+
+class TestDownload:
+    @pytest.fixture
+    def version(self, registry: Registry, place: Path) -> Version:
+        folder = save_model(place / "model", 1)
+        return registry.register(weights_of(folder), *log_model(registry, folder), {})
+
+    def test_the_folder_that_was_registered(
+        self, registry: Registry, version: Version, place: Path
+    ) -> None:
+        found = registry.download(version, place / "champions")
+        expected = files.sha256(place / "model" / "model.safetensors")
+        assert files.sha256(found / "model.safetensors") == expected
+        assert registry.download(version, place / "champions") == found, "brought once"
+
+    def test_damaged_weights(self, registry: Registry, version: Version, place: Path) -> None:
+        weights = registry.download(version, place / "champions") / "model.safetensors"
+        content = bytearray(weights.read_bytes())
+        content[-1] ^= 1
+        weights.write_bytes(content)
+        with pytest.raises(IntegrityError, match="damaged"):
+            registry.download(version, place / "champions")
+
+    def test_a_model_of_another_origin(
+        self, registry: Registry, version: Version, place: Path
+    ) -> None:
+        source = f"models:/{registry.name}/{version.number}"
+        with registry.tracker.service() as client:
+            client.create_model_version(registry.name, source)
+        with pytest.raises(DataError, match="version 2: expected a model that pixelproof"):
+            registry.download(registry.versions()[1], place)
