@@ -72,7 +72,13 @@ class Result:
 def who() -> str:
     """Who is at work: the flow run, else the user and the machine."""
     flow = os.environ.get(FLOW_RUN)
-    return f"flow run {flow}" if flow else f"{getpass.getuser()}@{socket.gethostname()}"
+    if flow:
+        return f"flow run {flow}"
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
 
 
 def open_registry(gate: Gate) -> Registry:

@@ -39,7 +39,7 @@ def run_score(params: Params) -> Result:
     trial = Trial(params, seed)
     seen = {hex_id(one) for one in seen_images(folder)}
     found = trial.alone(without(trial.measure(folder, "champion"), seen))
-    outcome, words = _compare_score(champion, found, reference(params))
+    outcome, words = compare_score(champion, found, reference(params))
     if champion.run:
         metrics = {f"score/pi{end}": found["pi"][key] for end, key in _BOUNDS.items()}
         metrics["score/clean_accuracy"] = found["clean_accuracy"]["value"]
@@ -54,7 +54,14 @@ def run_score(params: Params) -> Result:
 _BOUNDS = {"": "value", "_low": "low", "_high": "high"}
 
 
-def _compare_score(champion: Version, found: Mapping[str, Any], point: str) -> tuple[str, str]:
+def compare_score(champion: Version, found: Mapping[str, Any], point: str) -> tuple[str, str]:
+    """Whether a champion is worse than it was, and what that rests on in a sentence.
+
+    Args:
+        champion: The version, with Pi and its interval when it was promoted.
+        found: Its figures now.
+        point: The reference point, in words.
+    """
     pi = found["pi"]
     now = f"{pi['value']:.2f} [{pi['low']:.2f}, {pi['high']:.2f}]"
     words = f"version {champion.number}: Pi is {now} at {point}, on {found['images']} images"

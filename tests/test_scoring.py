@@ -1,0 +1,46 @@
+"""The champion's score, and hardening's words."""
+
+import pytest
+
+from pixelproof.gate import decide
+from pixelproof.hardening import sentence
+from pixelproof.registry import Version
+from pixelproof.scoring import compare_score
+from tests.planted import ledger, params
+
+POINT = "8 pixels, stuck, in 16 of 16 px"
+TAGS = {"pi": "2", "pi_low": "1.5", "pi_high": "2.5", "pi.reference": POINT}
+
+
+def champion(**tags: str) -> Version:
+    return Version(3, "abc", TAGS | tags, "run", "model")
+
+
+def found(value: float) -> dict[str, object]:
+    return {"pi": {"value": value, "low": value - 0.4, "high": value + 0.4}, "images": 300}
+
+
+@pytest.mark.parametrize(
+    ("value", "outcome"), [(1.0, "STEADY"), (2.5, "STEADY"), (2.51, "WORSE"), (9.0, "WORSE")]
+)
+def test_worse_is_above_the_interval_of_its_promotion(value: float, outcome: str) -> None:
+    told, words = compare_score(champion(), found(value), POINT)
+    assert told == outcome
+    assert f"version 3: Pi is {value:.2f} [{value - 0.4:.2f}, {value + 0.4:.2f}]" in words
+    assert "[1.50, 2.50] when it was promoted" in words
+
+
+def test_another_point_compares_with_nothing() -> None:
+    told, words = compare_score(champion(), found(9.0), "64 pixels, full, in 16 of 16 px")
+    assert told == "STEADY"
+    assert "promoted at another point" in words
+
+
+def test_a_verdict_in_a_sentence() -> None:
+    fragile = ledger(0.2, seed=1)
+    passed = decide(ledger(0.02), fragile, ledger(0.2, seed=2), params())
+    words = sentence(passed, "hard", champion())
+    assert words.startswith("PASSED: hard against version 3: Pi below the champion's: by ")
+    rejected = decide(fragile, fragile, fragile, params())
+    words = sentence(rejected, "hard", None)
+    assert words.startswith("REJECTED: hard against its original: it lacks Pi below the champion's")
