@@ -30,15 +30,14 @@ _OURS: dict[str, Any] = {
 }
 
 
-def _silent(name: str, after: str, seconds: float, message: str) -> "AutomationCore":
+def _silent(name: str, after: set[str], seconds: float, message: str) -> "AutomationCore":
     from prefect.client.schemas.objects import StateType
     from prefect.events import ChangeFlowRunState, EventTrigger, Posture
     from prefect.events.schemas.automations import AutomationCore
 
-    expected = _ENDS | {_HEARTBEAT} | (_WAITS if after != _HEARTBEAT else set())
     trigger = EventTrigger(
-        after={after},
-        expect=expected,
+        after=after,
+        expect={_HEARTBEAT, *_ENDS, *_WAITS},
         posture=Posture.Proactive,
         threshold=1,
         within=timedelta(seconds=seconds),
@@ -144,13 +143,13 @@ def ensure_automations(client: "SyncPrefectClient", notify: str | None) -> None:
     wanted = [
         _silent(
             "pixelproof: dead runs",
-            _HEARTBEAT,
+            {_HEARTBEAT, f"{_RUN}.Running"},  # it may die before its first
             SILENCE_SECONDS,
             f"no sign of life for {SILENCE_SECONDS:.0f} s: its process or its machine has died",
         ),
         _silent(
             "pixelproof: runs that never begin",
-            f"{_RUN}.Pending",
+            {f"{_RUN}.Pending"},
             PENDING_SECONDS,
             f"did not begin within {PENDING_SECONDS:.0f} s: its worker has died",
         ),

@@ -32,11 +32,23 @@ def prefect_client(url: str) -> "Iterator[SyncPrefectClient]":
     import httpx
     from prefect.client.orchestration import get_client
     from prefect.exceptions import PrefectHTTPStatusError
-    from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+    from prefect.settings import (
+        PREFECT_API_REQUEST_TIMEOUT,
+        PREFECT_API_URL,
+        PREFECT_CLIENT_MAX_RETRIES,
+        temporary_settings,
+    )
 
-    quick = {PREFECT_API_URL: url, PREFECT_CLIENT_MAX_RETRIES: 2}
+    quick = {
+        PREFECT_API_URL: url,
+        PREFECT_API_REQUEST_TIMEOUT: 20.0,
+        PREFECT_CLIENT_MAX_RETRIES: 3,
+    }
     try:
-        with temporary_settings(quick), get_client(sync_client=True) as client:
+        with (
+            temporary_settings({PREFECT_API_URL: url, **quick}),
+            get_client(sync_client=True) as client,
+        ):
             yield client
     except PrefectHTTPStatusError as error:
         said = " ".join(error.response.text.split())[:200]
@@ -105,7 +117,7 @@ def read_timezone() -> str:
     zone = os.environ.get(TIMEZONE) or "UTC"
     try:
         ZoneInfo(zone)
-    except (OSError, ValueError):
+    except (KeyError, OSError, ValueError):
         raise ParameterError(
             f"{TIMEZONE}: expected a time zone such as Europe/Berlin, got {zone!r}"
         ) from None

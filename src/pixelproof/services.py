@@ -51,7 +51,7 @@ class Service:
         name: In the log, for people.
         command: Its command line.
         variables: What it finds in its environment beside ours.
-        healthy: Whether it does its work; raises OSError or says no where it does not.
+        healthy: Whether it does its work; raises OSError or ServiceError, or says no, where not.
     """
 
     name: str
@@ -98,7 +98,7 @@ class Services:
             try:
                 if service.healthy():
                     return
-            except OSError:
+            except (OSError, ServiceError):  # not yet
                 pass
             time.sleep(0.2)
         raise ServiceError(
