@@ -2,7 +2,7 @@
 # Each target sets up what it needs, and is quick when there is nothing to do.
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup data run flow ui test check clean lock
+.PHONY: help setup data run flow serve ui test check clean lock
 
 PYTHON ?= python3
 TEST_PROCESSES ?= 2
@@ -16,6 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help:
 	@echo "make run    set up, fetch the demo images, run the pipeline, print the result"
 	@echo "make flow   the same, as a Prefect flow: stages as tasks, retries, time limits"
+	@echo "make serve  leave it running: servers, schedules and a worker, until Ctrl-C"
 	@echo "make ui     serve the MLflow page of the runs"
 	@echo "make test   set up, check the code, run all tests"
 	@echo "make data   provide the images that data.dvc names, and verify them"
@@ -44,6 +45,9 @@ run: data
 
 flow: data
 	@python flows/harden.py
+
+serve: data
+	@exec pixelproof serve
 
 ui: setup
 	@pixelproof ui

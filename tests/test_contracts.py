@@ -17,6 +17,8 @@ ROOT = Path(__file__).parent.parent
 OUTSIDE_DEPS = {"pixelproof", "pixelproof.cli", "pixelproof.errors", "pixelproof.tracking"}
 LAYERS = [
     ["cli"],
+    ["serve"],
+    ["announcing", "automations", "deployments", "services"],
     ["workflow", "profiles", "pipeline", "scoring", "worktrees"],
     ["commands", "demo", "hardening"],
     ["sender"],
@@ -32,7 +34,7 @@ LAYERS = [
     ["adversarial", "change_sets", "ledger", "augmentations"],
     ["classifiers", "architectures", "class_names", "imagenet"],
     ["images", "subsets"],
-    ["params", "progress", "layout", "files", "devices", "children"],
+    ["params", "progress", "layout", "files", "devices", "children", "keeper"],
     ["schema"],
     ["core"],
     ["errors"],

@@ -37,6 +37,16 @@ def bound(command: Sequence[str]) -> list[str]:
     return [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), *command]
 
 
+def kept(command: Sequence[str]) -> list[str]:
+    """The command line that runs a service so that nothing of it outlives this process.
+
+    As `bound`, but with all that the service starts, which gets some seconds to end by itself.
+    SIGTERM to the process ends the same way.
+    """
+    keeper = Path(__file__).with_name("keeper.py")
+    return [sys.executable, "-I", "-S", str(keeper), str(os.getpid()), *command]
+
+
 def environment(**variables: str) -> dict[str, str]:
     """This process's environment, where the commands beside its Python are found first."""
     folder = str(Path(sys.executable).parent)

@@ -87,6 +87,19 @@ def _ui(arguments: argparse.Namespace) -> None:
     open_page(arguments.port)
 
 
+def _serve(arguments: argparse.Namespace) -> None:
+    from pixelproof.serve import serve
+
+    serve(arguments.notify, arguments.prefect_port, arguments.mlflow_port)
+
+
+def _announce(arguments: argparse.Namespace) -> None:
+    from pixelproof.announcing import announce
+    from pixelproof.params import load_params
+
+    print(announce(load_params().select.data))
+
+
 def _track(arguments: argparse.Namespace) -> None:
     from pixelproof.workflow import send_waiting
 
@@ -202,6 +215,15 @@ def _parser() -> argparse.ArgumentParser:
     ui = commands.add_parser("ui", help="serve the MLflow page of the runs")
     ui.add_argument("--port", type=int, default=5000, help="the first to try (5000)")
     ui.set_defaults(run=_ui)
+
+    serve = commands.add_parser("serve", help="run servers, schedules and a worker until Ctrl-C")
+    serve.add_argument("--notify", metavar="TYPE/NAME", help="a notification block of Prefect")
+    serve.add_argument("--prefect-port", type=int, default=4200, help="the first to try (4200)")
+    serve.add_argument("--mlflow-port", type=int, default=5000, help="the first to try (5000)")
+    serve.set_defaults(run=_serve)
+
+    announce = commands.add_parser("announce-data", help="start a hardening on what data.dvc names")
+    announce.set_defaults(run=_announce)
 
     track = commands.add_parser("track", help="send what waits for the tracking store")
     track.set_defaults(run=_track)

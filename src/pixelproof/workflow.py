@@ -66,7 +66,12 @@ def send_waiting() -> str:
     return f"{send()} records sent"
 
 
-def _free_port(wanted: int) -> int:
+def free_port(wanted: int) -> int:
+    """The first port from `wanted` on that nothing on this machine listens at.
+
+    Raises:
+        ServiceError: Fifty in a row are taken.
+    """
     for port in range(wanted, wanted + 50):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -78,7 +83,7 @@ def _free_port(wanted: int) -> int:
     raise ServiceError(f"expected a free port from {wanted} on, got none in 50")
 
 
-def _experiment_address(server: str) -> str:
+def experiment_address(server: str) -> str:
     """The page of the experiment on a server."""
     name = quote(experiment_name())
     query = f"{server}/api/2.0/mlflow/experiments/get-by-name?experiment_name={name}"
@@ -110,18 +115,18 @@ def open_page(port: int) -> None:
     """
     store = check_store()
     if store.folder is None:
-        _open(_experiment_address(server_of(store.uri)))
+        _open(experiment_address(server_of(store.uri)))
         return
     store.folder.mkdir(parents=True, exist_ok=True)
     follow_move(store, experiment_name())
-    found = _free_port(port)
+    found = free_port(port)
     server = f"http://127.0.0.1:{found}"
     with (store.folder / "server.log").open("w") as log:
-        command = bound(_server_command(store, found))
-        process = subprocess.Popen(command, env=_server_environment(), stdout=log, stderr=log)
+        command = bound(mlflow_command(store, found))
+        process = subprocess.Popen(command, env=mlflow_environment(), stdout=log, stderr=log)
         try:
             _wait_for(f"{server}/health", process)
-            _open(_experiment_address(server))
+            _open(experiment_address(server))
             with suppress(KeyboardInterrupt):  # how a person ends it
                 process.wait()
         finally:
@@ -129,13 +134,15 @@ def open_page(port: int) -> None:
             process.wait()
 
 
-def _server_command(store: Store, port: int) -> list[str]:
+def mlflow_command(store: Store, port: int) -> list[str]:
+    """The command line of an MLflow server over a store on this machine."""
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
     command += ["--port", str(port), "--workers", "1", "--backend-store-uri", store.uri]
     return [*command, "--artifacts-destination", str(Path(str(store.folder)) / "artifacts")]
 
 
-def _server_environment() -> dict[str, str]:
+def mlflow_environment() -> dict[str, str]:
+    """What such a server finds in its environment, to start quickly and tell nobody."""
     quick = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     return os.environ | quick
 

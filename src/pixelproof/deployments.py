@@ -1,0 +1,180 @@
+"""What a Prefect server is told of this project: its work pool, and all of `prefect.yaml`."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from pixelproof.children import bound, environment
+from pixelproof.errors import ParameterError, ServiceError
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+
+POOL = "pixelproof"
+PREFECT_FILE = Path("prefect.yaml")
+PROJECT = "PIXELPROOF_PROJECT"  # where a worker finds the project
+TIMEZONE = "PIXELPROOF_TIMEZONE"  # of the schedules
+
+
+@contextmanager
+def prefect_client(url: str) -> "Iterator[SyncPrefectClient]":
+    """A client of the Prefect server at an address.
+
+    Raises:
+        ServiceError: It does not answer, or refuses what is asked of it.
+    """
+    import httpx
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import PrefectHTTPStatusError
+    from prefect.settings import (
+        PREFECT_API_REQUEST_TIMEOUT,
+        PREFECT_API_URL,
+        PREFECT_CLIENT_MAX_RETRIES,
+        temporary_settings,
+    )
+
+    quick = {
+        PREFECT_API_URL: url,
+        PREFECT_API_REQUEST_TIMEOUT: 20.0,
+        PREFECT_CLIENT_MAX_RETRIES: 3,
+    }
+    try:
+        with (
+            temporary_settings({PREFECT_API_URL: url, **quick}),
+            get_client(sync_client=True) as client,
+        ):
+            yield client
+    except PrefectHTTPStatusError as error:
+        said = " ".join(error.response.text.split())[:200]
+        raise ServiceError(f"Prefect at {url}: {error.response.status_code}: {said}") from None
+    except (httpx.HTTPError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise ServiceError(
+            f"Prefect at {url} does not answer ({reason}); start it, or correct PREFECT_API_URL"
+        ) from None
+
+
+def configured_url() -> str | None:
+    """The Prefect server that `PREFECT_API_URL` or Prefect's own profile names."""
+    from prefect.settings import PREFECT_API_URL
+
+    return str(PREFECT_API_URL.value() or "") or None
+
+
+def ensure_pool(client: "SyncPrefectClient") -> None:
+    """Make the work pool where it is missing, and let it run one flow at a time.
+
+    One limit over all deployments: two hardenings at once would train and promote beside each
+    other.
+    """
+    from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+    from prefect.exceptions import ObjectNotFound
+    from prefect.workers.process import ProcessWorker
+
+    try:
+        pool = client.read_work_pool(POOL)
+    except ObjectNotFound:
+        template = ProcessWorker.get_default_base_job_template()
+        made = WorkPoolCreate(
+            name=POOL, type="process", concurrency_limit=1, base_job_template=template
+        )
+        client.create_work_pool(made)
+        return
+    if pool.type != "process":
+        raise ServiceError(
+            f"work pool {POOL!r}: expected the type 'process', got {pool.type!r}; rename that pool"
+        )
+    if pool.concurrency_limit != 1:
+        client.update_work_pool(POOL, WorkPoolUpdate(concurrency_limit=1))
+
+
+def deployment_names() -> list[str]:
+    """The deployments of `prefect.yaml`.
+
+    Raises:
+        ParameterError: There is no such file here.
+    """
+    from ruamel.yaml import YAML
+
+    if not PREFECT_FILE.is_file():
+        raise ParameterError(f"{Path.cwd()}: expected the folder that holds {PREFECT_FILE}")
+    content = YAML(typ="safe").load(PREFECT_FILE.read_text(encoding="utf-8"))
+    return [str(one["name"]) for one in content["deployments"]]
+
+
+def read_timezone() -> str:
+    """The time zone of the schedules.
+
+    Raises:
+        ParameterError: It is not known.
+    """
+    zone = os.environ.get(TIMEZONE) or "UTC"
+    try:
+        ZoneInfo(zone)
+    except (KeyError, OSError, ValueError):
+        raise ParameterError(
+            f"{TIMEZONE}: expected a time zone such as Europe/Berlin, got {zone!r}"
+        ) from None
+    return zone
+
+
+def deploy(url: str, zone: str, tell: Callable[[str], object]) -> None:
+    """Tell the server of all deployments in `prefect.yaml`; those that it knows are renewed.
+
+    Args:
+        url: Of the server.
+        zone: The time zone of the schedules.
+        tell: Is given each line that Prefect writes.
+
+    Raises:
+        ServiceError: Prefect refuses one.
+    """
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    variables = environment(PREFECT_API_URL=url, COLUMNS="200", **{TIMEZONE: zone})
+    # Prefect would write what stands there into the deployment, for the workers of all machines.
+    variables.pop(PROJECT, None)
+    done = subprocess.run(
+        bound(command), env=variables, capture_output=True, text=True, errors="replace", check=False
+    )
+    framed = (done.stdout + done.stderr).splitlines()
+    lines = [text for line in framed if (text := line.strip(" │╭╮╰╯─"))]
+    for line in lines:
+        tell(line)
+    if done.returncode != 0:
+        raise ServiceError(f"prefect deploy: {lines[-1] if lines else done.returncode}")
+
+
+def read_schedules(client: "SyncPrefectClient", names: list[str]) -> dict[str, list[str]]:
+    """When each deployment starts by itself, for people; empty where on an event.
+
+    Raises:
+        ServiceError: The server does not know one of them.
+    """
+    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
+
+    wanted = DeploymentFilter(name=DeploymentFilterName(any_=names))
+    found = {one.name: one for one in client.read_deployments(deployment_filter=wanted)}
+    if missing := [name for name in names if name not in found]:
+        raise ServiceError(f"prefect deploy: {missing} of {PREFECT_FILE} did not arrive")
+    return {
+        name: [
+            f"{getattr(one.schedule, 'cron', one.schedule)}"
+            f" ({getattr(one.schedule, 'timezone', None) or 'UTC'})"
+            for one in found[name].schedules
+            if one.active
+        ]
+        for name in names
+    }
+
+
+def worker_online(client: "SyncPrefectClient", name: str, since: datetime) -> bool:
+    """Whether a worker of the pool has told the server of itself since a moment."""
+    workers = client.read_workers_for_work_pool(POOL)
+    seen = [one.last_heartbeat_time for one in workers if one.name == name]
+    return any(moment is not None and moment >= since for moment in seen)

@@ -1,0 +1,426 @@
+"""All that runs by itself: real servers, a real worker, and flows that only wait."""
+
+import http.server
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.repository import ENVIRONMENT, run
+from tests.servers import free_port
+
+CANARY = "a-secret-that-must-stay-in-the-environment"
+HARDEN = '''
+import json, os, time
+from pathlib import Path
+from typing import Any, Literal
+from prefect import flow
+
+
+@flow(name="harden")
+def harden(
+    profile: str | None = None,
+    overrides: dict[str, Any] = {},
+    revision: str | None = None,
+    data: str | None = None,
+    promotion: Literal["off", "dry run", "promote"] = "off",
+    branch: str | None = None,
+) -> None:
+    """Wait.
+
+    Args:
+        profile: A whole experiment.
+        overrides: Single keys of params.yaml.
+        revision: A git revision.
+        data: The text of data.dvc.
+        promotion: What becomes of a better model.
+        branch: Where the result is committed.
+    """
+    began = time.time()
+    line = {"pid": os.getpid(), "data": data, "began": began, "folder": os.getcwd()}
+    line["tracking"] = os.environ["MLFLOW_TRACKING_URI"]
+    with Path("began").open("a") as file:
+        file.write(json.dumps(line) + "\\n")
+    while time.time() < began + overrides.get("seconds", 0):
+        time.sleep(0.1)
+    if overrides.get("fail"):
+        raise ValueError("planted")
+    with Path("ended").open("a") as file:
+        file.write(json.dumps(line | {"ended": time.time()}) + "\\n")
+'''
+SCORE = '''
+from typing import Any
+from prefect import flow
+
+
+@flow(name="score")
+def score(
+    profile: str | None = None,
+    overrides: dict[str, Any] = {},
+    revision: str = "HEAD",
+    data: str | None = None,
+) -> None:
+    """Do nothing."""
+'''
+NOTIFY = """
+import sys
+from prefect.blocks.notifications import CustomWebhookNotificationBlock
+from pixelproof.automations import ensure_automations
+from pixelproof.deployments import prefect_client
+
+url = sys.argv[1]
+body = {"subject": "{{subject}}", "body": "{{body}}"}
+hook = CustomWebhookNotificationBlock(name="team", method="POST", url=sys.argv[2], json_data=body)
+hook.save("team")
+with prefect_client(url) as client:
+    ensure_automations(client, "custom-webhook/team")
+    before = client.read_automations()
+    ensure_automations(client, "custom-webhook/team")
+    assert client.read_automations() == before
+    client.pause_automation(before[0].id)
+    ensure_automations(client, None)
+    assert sum(not one.enabled for one in client.read_automations()) == 1
+    client.resume_automation(before[0].id)
+"""
+
+
+class Serving:
+    """A project that is served."""
+
+    def __init__(self, root: Path, home: Path, **variables: str) -> None:
+        self.root = root
+        self.home = home
+        self.environment = {
+            key: value for key, value in ENVIRONMENT.items() if not key.startswith("PREFECT")
+        }
+        self.environment |= {
+            "PREFECT_HOME": str(home),
+            "PREFECT_WORKER_QUERY_SECONDS": "1",
+            "PIXELPROOF_TIMEZONE": "Europe/Berlin",
+            "MLFLOW_TRACKING_PASSWORD": CANARY,
+            **variables,
+        }
+        self.said = ""
+
+    def __enter__(self) -> Self:
+        command = ["pixelproof", "serve", "--prefect-port", str(free_port())]
+        self.process = subprocess.Popen(
+            [*command, "--mlflow-port", str(free_port())],
+            cwd=self.root,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.said += line
+            if "Ctrl-C" in line:
+                break
+        assert "Ctrl-C" in self.said, self.said + self.log()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+        self.process.communicate(timeout=40)
+
+    def log(self) -> str:
+        return (self.root / "mlruns" / "serve.log").read_text()
+
+    def address(self, name: str) -> str:
+        return next(
+            line.split()[1].rstrip("/") for line in self.said.splitlines() if line.startswith(name)
+        )
+
+    @property
+    def api(self) -> str:
+        return f"{self.address('Prefect')}/api"
+
+    def ask(self, path: str, body: Any = None) -> Any:
+        request = urllib.request.Request(
+            f"{self.api}/{path}",
+            None if body is None else json.dumps(body).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.loads(answer.read() or b"null")
+
+    def command(self, *words: str, code: int = 0, **variables: str) -> str:
+        done = subprocess.run(
+            words,
+            cwd=self.root,
+            env=self.environment | variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout
+        return done.stdout
+
+    def deployment(self, name: str) -> Any:
+        return self.ask(f"deployments/name/{name}")
+
+    def start(self, name: str, **overrides: Any) -> str:
+        found = self.deployment(name)["id"]
+        body = {"parameters": {"overrides": overrides}}
+        return str(self.ask(f"deployments/{found}/create_flow_run", body)["id"])
+
+    def state(self, flow_run: str) -> str:
+        try:
+            return str(self.ask(f"flow_runs/{flow_run}")["state_name"])
+        except OSError:  # the server is being started anew
+            return "unknown"
+
+    def lines(self, name: str) -> list[dict[str, Any]]:
+        path = self.root / name
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def processes(self, words: str = "") -> list[int]:
+        """Those that this has started, and whose command line holds some words."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/environ"):
+            try:
+                ours = f"PREFECT_HOME={self.home}\0" in path.read_text(errors="replace")
+                line = path.with_name("cmdline").read_text().replace("\0", " ")
+            except OSError:
+                continue
+            if ours and line and words in line and "keeper.py" not in line:
+                found.append(int(path.parent.name))
+        return found
+
+
+def wait(holds: Callable[[], object], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "too late"
+        time.sleep(0.2)
+
+
+def make_project(root: Path) -> Path:
+    (root / "flows").mkdir(parents=True)
+    (root / "flows" / "harden.py").write_text(HARDEN)
+    (root / "flows" / "score.py").write_text(SCORE)
+    shutil.copy(ROOT / "prefect.yaml", root)
+    shutil.copy(ROOT / "tests" / "toy.yaml", root / "params.yaml")
+    return root
+
+
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    root = tmp_path_factory.mktemp("serve")
+    with Serving(make_project(root / "project"), root / "home") as one:
+        yield one
+    assert not one.processes()
+
+
+def test_the_pages_answer_and_what_is_scheduled_is_said(serving: Serving) -> None:
+    for name in ("Prefect", "MLflow"):
+        assert serving.address(name).startswith("http://127.0.0.1:")
+        with urllib.request.urlopen(serving.address(name), timeout=10) as answer:
+            assert answer.status == 200
+    assert "harden-nightly      0 2 * * * (Europe/Berlin)" in serving.said
+    assert "harden-on-new-data  when images are announced" in serving.said
+    assert {line.split()[2] for line in serving.log().splitlines()} >= {"deploy", "worker"}
+
+
+def test_the_deployments_explain_themselves(serving: Serving) -> None:
+    nightly = serving.deployment("harden/harden-nightly")
+    schema = nightly["parameter_openapi_schema"]["properties"]
+    assert schema["promotion"]["enum"] == ["off", "dry run", "promote"]
+    assert schema["overrides"]["type"] == "object"
+    assert all(one["description"] for one in schema.values())
+    assert nightly["parameters"] == {"revision": "HEAD", "promotion": "promote"}
+    (schedule,) = nightly["schedules"]
+    assert schedule["schedule"]["timezone"] == "Europe/Berlin"
+    for name, strategy in {
+        "harden/harden-nightly": "CANCEL_NEW",
+        "harden/harden-on-new-data": "ENQUEUE",
+        "score/score-weekly": "CANCEL_NEW",
+    }.items():
+        found = serving.deployment(name)
+        assert found["description"]
+        assert found["tags"] == ["pixelproof"]
+        assert found["global_concurrency_limit"]["limit"] == 1
+        assert found["concurrency_options"]["collision_strategy"] == strategy
+        assert str(serving.root) not in json.dumps(found), "a worker may lie elsewhere"
+    assert serving.ask("work_pools/pixelproof")["concurrency_limit"] == 1
+
+
+def test_announced_images_start_a_hardening(serving: Serving) -> None:
+    text = "outs:\n- md5: 0f.dir\n  path: \"bilder 'ä' {{ z }} <b>\"\n\n"
+    (serving.root / "data.dvc").write_text(text)
+    out = serving.command("pixelproof", "announce-data", PREFECT_API_URL=serving.api)
+    assert out == f"data.dvc announced at {serving.api}\n"
+    wait(lambda: serving.lines("ended"))
+    (line,) = serving.lines("ended")
+    assert line["data"] == text
+    assert line["folder"] == str(serving.root)
+    assert line["tracking"] == serving.address("MLflow")
+    (flow_run,) = serving.ask(
+        "flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["COMPLETED", "RUNNING"]}}}}
+    )
+    assert flow_run["parameters"] == {"revision": "HEAD", "promotion": "promote", "data": text}
+
+
+@pytest.mark.parametrize(
+    ("url", "missing", "code", "words"),
+    [
+        (None, False, 4, "PREFECT_API_URL: expected the address"),
+        ("http://127.0.0.1:9/api", False, 4, "does not answer"),
+        (None, True, 3, "data.dvc: missing; run `dvc add data`"),
+    ],
+)
+def test_an_announcement_that_cannot_be_made(
+    serving: Serving, url: str | None, missing: bool, code: int, words: str
+) -> None:
+    if missing:
+        (serving.root / "data.dvc").unlink()
+    variables = {"PREFECT_API_URL": url} if url else {}
+    out = serving.command("pixelproof", "announce-data", code=code, **variables)
+    assert words in out
+    assert out.count("\n") == 1
+
+
+def test_hardenings_take_turns_over_all_deployments(serving: Serving) -> None:
+    names = ["harden/harden-nightly", "harden/harden-on-new-data"]
+    flow_runs = [serving.start(name, seconds=4) for name in names]
+    wait(lambda: all(serving.state(one) == "Completed" for one in flow_runs))
+    first, second = sorted(serving.lines("ended")[-2:], key=lambda one: float(one["began"]))
+    assert second["began"] >= first["ended"]
+
+
+@contextmanager
+def receiver() -> Iterator[tuple[str, list[dict[str, str]]]]:
+    """A server that keeps what it is sent."""
+    kept: list[dict[str, str]] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            kept.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *arguments: object) -> None:
+            """Say nothing."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", kept
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_failures_and_the_champion_are_told(serving: Serving) -> None:
+    with receiver() as (address, kept):
+        api = serving.api
+        serving.command(sys.executable, "-c", NOTIFY, api, address, PREFECT_API_URL=api)
+        flow_run = serving.start("harden/harden-nightly", fail=True)
+        wait(lambda: serving.state(flow_run) == "Failed")
+        event = {
+            "event": "pixelproof.champion.promoted",
+            "occurred": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "resource": {"prefect.resource.id": "pixelproof.champion"},
+            "payload": {"version": 7, "verdict": "better"},
+            "id": "3b0f2f5e-4a0f-4f51-8f0d-6b1c3fd5a001",
+        }
+        serving.ask("events", [event])
+        wait(lambda: len(kept) >= 2)
+    told = {one["subject"]: one["body"] for one in kept}
+    assert "planted" in told["pixelproof: harden Failed"]
+    assert "version: 7\nverdict: better" in told["pixelproof: pixelproof.champion.promoted"]
+
+
+def test_a_prefect_server_that_dies_is_started_anew_and_its_run_completes(
+    serving: Serving,
+) -> None:
+    before = len(serving.lines("ended"))
+    flow_run = serving.start("harden/harden-nightly", seconds=8)
+    wait(lambda: serving.state(flow_run) == "Running")
+    (server,) = serving.processes("prefect server start")
+    os.kill(server, signal.SIGKILL)
+    wait(lambda: serving.state(flow_run) == "Completed", 120)
+    assert len(serving.lines("ended")) == before + 1
+    assert "prefect ended with" in serving.log()
+    limit = serving.deployment("harden/harden-nightly")["global_concurrency_limit"]
+    assert limit["active_slots"] == 0
+
+
+def test_existing_servers_are_used(serving: Serving, tmp_path: Path) -> None:
+    project = make_project(tmp_path / "project")
+    variables = {
+        "PREFECT_API_URL": serving.api,
+        "MLFLOW_TRACKING_URI": serving.address("MLflow"),
+    }
+    with Serving(project, tmp_path / "home", **variables) as other:
+        assert other.api == serving.api
+        assert other.address("MLflow") == serving.address("MLflow")
+        assert not other.processes("server")
+        assert len(other.processes("worker start")) == 1
+    assert not other.processes()
+
+
+def test_settings_that_cannot_work(serving: Serving, tmp_path: Path) -> None:
+    def refused(code: int, words: str, *options: str, **variables: str) -> None:
+        out = serving.command("pixelproof", "serve", *options, code=code, **variables)
+        assert words in out
+        assert out.count("\n") == 1
+
+    refused(4, "another `pixelproof serve` uses it")
+    refused(2, "PIXELPROOF_TIMEZONE: expected a time zone", PIXELPROOF_TIMEZONE="Mars/Base")
+    home = {"PREFECT_HOME": str(tmp_path), "MLFLOW_TRACKING_URI": serving.address("MLflow")}
+    refused(4, "does not answer", PREFECT_API_URL="http://127.0.0.1:9/api", **home)
+    home["PREFECT_API_URL"] = serving.api
+    refused(2, "--notify: expected a notification block", "--notify", "slack-webhook/no", **home)
+    assert "expected the folder" in run(tmp_path, "pixelproof", "serve", code=2)
+
+
+def test_a_dead_run_is_crashed_and_the_next_one_goes_through(serving: Serving) -> None:
+    flow_run = serving.start("harden/harden-nightly", seconds=300)
+    wait(lambda: serving.state(flow_run) == "Running")
+    died = time.monotonic()
+    for words in ("worker start", "prefect.engine"):
+        (process,) = serving.processes(words)
+        os.kill(process, signal.SIGKILL)
+    following = serving.start("harden/harden-on-new-data")
+    wait(lambda: serving.state(flow_run) == "Crashed", 120)
+    assert time.monotonic() - died < 120
+    wait(lambda: serving.state(following) == "Completed")
+
+
+def test_nothing_outlives_it_and_the_next_one_closes_what_was_left(serving: Serving) -> None:
+    flow_run = serving.start("harden/harden-nightly", seconds=300)
+    wait(lambda: serving.state(flow_run) == "Running")
+    serving.process.kill()
+    wait(lambda: not serving.processes(), 25)
+    with Serving(serving.root, serving.home) as again:
+        assert again.state(flow_run) == "Crashed"
+        names = [one["name"] for one in again.ask("automations/filter", {})]
+        assert len(names) == len(set(names)) >= 3
+        ended = again.start("harden/harden-nightly", seconds=300)
+        wait(lambda: again.state(ended) == "Running")
+        stopped = time.monotonic()
+        again.process.send_signal(signal.SIGINT)
+        assert again.process.wait(30) == 0
+        assert time.monotonic() - stopped < 15
+        assert not again.processes()
+    assert "aborted by a termination signal" in again.log()
+    written = [*serving.home.rglob("*"), *serving.root.rglob("*")]
+    assert not [one for one in written if one.is_file() and CANARY.encode() in one.read_bytes()]
