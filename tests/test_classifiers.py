@@ -216,7 +216,7 @@ class TestModelFolder:
         classifier = tiny()
         classifier.size = 16
         save_classifier(classifier, tmp_path / "model", [3, 2**64 - 1])
-        loaded = pixelproof.load(tmp_path / "model")
+        loaded = pixelproof.load(str(tmp_path / "model"))  # as the README has it
         batch = images(5, 16)
         assert torch.equal(loaded(batch), classifier(batch))
         assert not loaded.training

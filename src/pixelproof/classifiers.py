@@ -314,13 +314,14 @@ def save_classifier(classifier: Classifier, folder: Path, seen: Iterable[int]) -
         files.write_text(temporary / "seen.txt", "".join(lines))
 
 
-def load_classifier(folder: Path) -> Classifier:
+def load_classifier(folder: Path | str) -> Classifier:
     """Load a stored classifier, in eval mode; nothing is downloaded and no code of it runs.
 
     Raises:
         DataError: The folder holds no classifier.
         IntegrityError: The weights are not those that were stored.
     """
+    folder = Path(folder)
     if not (folder / "classifier.json").is_file():
         raise DataError(f"{folder}: expected a model folder with classifier.json; got none")
     about = files.read_json(folder / "classifier.json")

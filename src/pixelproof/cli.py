@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
-from pixelproof.errors import ParameterError, PixelproofError
+from pixelproof.errors import ParameterError, PixelproofError, one_line
 
 STAGES = ("select", "baseline", "generate", "finetune", "attack", "evaluate", "compare")
 _ITEM_OF = {
@@ -200,11 +200,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _one_line(message: str) -> str:
-    """The message with what would break the line or the terminal, as in odd names, escaped."""
-    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in message)
-
-
 def _terminate(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
@@ -223,14 +218,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     sys.path.insert(0, str(Path.cwd()))  # a person's own network lies beside params.yaml
     try:
         arguments.run(arguments)
+        sys.stdout.flush()
     except PixelproofError as error:
         if arguments.debug:
             traceback.print_exc()
-        print(f"pixelproof: {_one_line(str(error))}", file=sys.stderr)
+        print(f"pixelproof: {one_line(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("pixelproof: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # who reads has enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     return 0
 
 

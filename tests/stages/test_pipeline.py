@@ -1,6 +1,11 @@
 """The stages one after the other on the toy set, in this process; then what each left."""
 
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +163,11 @@ def test_what_a_person_sees(finished: Path, capsys: pytest.CaptureFixture[str]) 
     assert float(probability) == pytest.approx(float(answer.max()), abs=1e-4)
     assert "data/broken.png" in err
 
+    odd = Path(os.fsdecode(b"data/\xff\n.png"))
+    shutil.copy(good, odd)
+    assert cli.main(["predict", "artifacts/models/stuck-8", str(odd)]) == 0
+    assert capsys.readouterr().out.startswith("data/\\xff\\n.png\t")
+
     arguments = ["--draws", "stuck", "--n", "8", "--images", "3"]
     assert cli.main(["export", "changed", *arguments]) == 0
     written = sorted(Path("changed").rglob("*.png"))
@@ -171,6 +181,19 @@ def test_what_a_person_sees(finished: Path, capsys: pytest.CaptureFixture[str]) 
     assert cli.main(["export", "changed"]) == 3, "an existing folder stays as it is"
     assert cli.main(["export", "other", "--n", "65"]) == 2
     assert "--n: expected 1 to 64, got 65" in capsys.readouterr().err
+
+
+def test_who_reads_may_stop_reading(finished: Path) -> None:
+    command = [sys.executable, "-m", "pixelproof.cli"]
+    for arguments in (["predict", "artifacts/models/clean", "data/good"], ["show"]):
+        read, write = os.pipe()
+        os.close(read)
+        done = subprocess.run(
+            [*command, *arguments], stdout=write, stderr=subprocess.PIPE, check=False
+        )
+        os.close(write)
+        assert done.stderr == b""
+        assert done.returncode == 128 + signal.SIGPIPE
 
 
 @pytest.mark.parametrize(
