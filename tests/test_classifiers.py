@@ -250,6 +250,17 @@ class TestModelFolder:
         with pytest.raises(IntegrityError, match="damaged"):
             load_classifier(tmp_path / "model")
 
+    def test_what_it_knows_and_has_seen_is_as_it_was_stored(self, tmp_path: Path) -> None:
+        save_classifier(tiny(), tmp_path / "model", [3, 5])
+        (tmp_path / "model" / "seen.txt").write_text(f"{3:016x}\n")
+        with pytest.raises(IntegrityError, match=r"seen\.txt: damaged"):
+            seen_images(tmp_path / "model")
+        path = tmp_path / "model" / "classifier.json"
+        path.write_text(path.read_text().replace('"good"', '"goof"'))
+        for read in (load_classifier, seen_images):
+            with pytest.raises(IntegrityError, match=r"classifier\.json: damaged"):
+                read(tmp_path / "model")
+
     def test_no_model(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="expected a model folder with classifier.json"):
             load_classifier(tmp_path)

@@ -294,7 +294,9 @@ def save_classifier(classifier: Classifier, folder: Path, seen: Iterable[int]) -
         temporary.mkdir()
         weights = temporary / "model.safetensors"
         save_file(state, weights)
-        files.write_json(
+        lines = sorted(f"{one:016x}\n" for one in seen)
+        files.write_text(temporary / "seen.txt", "".join(lines))
+        files.write_sealed(
             temporary / "classifier.json",
             {
                 "format": FORMAT,
@@ -308,10 +310,9 @@ def save_classifier(classifier: Classifier, folder: Path, seen: Iterable[int]) -
                 },
                 "source": classifier.source,
                 "sha256": files.sha256(weights),
+                "seen_sha256": files.sha256(temporary / "seen.txt"),
             },
         )
-        lines = sorted(f"{one:016x}\n" for one in seen)
-        files.write_text(temporary / "seen.txt", "".join(lines))
 
 
 def load_classifier(folder: Path | str) -> Classifier:
@@ -324,7 +325,7 @@ def load_classifier(folder: Path | str) -> Classifier:
     folder = Path(folder)
     if not (folder / "classifier.json").is_file():
         raise DataError(f"{folder}: expected a model folder with classifier.json; got none")
-    about = files.read_json(folder / "classifier.json")
+    about = files.read_sealed(folder / "classifier.json")
     if about.get("format") != FORMAT:
         raise IntegrityError(
             f"{folder}: expected a model folder of format {FORMAT}, got {about.get('format')!r}"
@@ -354,8 +355,8 @@ def seen_images(folder: Path) -> frozenset[int]:
 
     Raises:
         DataError: The folder holds no list of them.
+        IntegrityError: The list is not the one that was stored.
     """
     path = folder / "seen.txt"
-    if not path.is_file():
-        raise DataError(f"{path}: missing; expected a model folder")
+    files.verify(path, files.read_sealed(folder / "classifier.json")["seen_sha256"])
     return frozenset(int(line, 16) for line in path.read_text().split())

@@ -271,6 +271,14 @@ def test_a_changed_byte_in_an_array_is_noticed(project: Path) -> None:
         load_images(IMAGES, "train")
 
 
+def test_a_changed_label_in_the_manifest_is_noticed(project: Path) -> None:
+    select.run(params())
+    path = IMAGES / "manifest.json"
+    path.write_text(path.read_text().replace('"label": 0', '"label": 1', 1))
+    with pytest.raises(IntegrityError, match=r"manifest\.json: damaged"):
+        load_images(IMAGES, "train")
+
+
 RUN = "from pixelproof.cli import main; raise SystemExit(main(['stage', 'select']))"
 
 
