@@ -20,6 +20,7 @@ from pixelproof.classifiers import (
 )
 from pixelproof.errors import DataError, IntegrityError, ParameterError
 from pixelproof.params import Baseline
+from tests.conftest import no_room_beyond
 
 CLASSES = ("bad", "good")
 TINY = "python:tests.tiny_network:factory"
@@ -260,6 +261,14 @@ class TestModelFolder:
         for read in (load_classifier, seen_images):
             with pytest.raises(IntegrityError, match=r"classifier\.json: damaged"):
                 read(tmp_path / "model")
+
+    def test_a_full_disk_is_named_and_the_old_model_stays(self, tmp_path: Path) -> None:
+        classifier = tiny()
+        save_classifier(classifier, tmp_path / "model", [3])
+        before = {path.name: path.read_bytes() for path in (tmp_path / "model").iterdir()}
+        with no_room_beyond(512), pytest.raises(DataError, match="model: cannot be written"):
+            save_classifier(classifier, tmp_path / "model", [3, 5])
+        assert before == {path.name: path.read_bytes() for path in (tmp_path / "model").iterdir()}
 
     def test_no_model(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="expected a model folder with classifier.json"):

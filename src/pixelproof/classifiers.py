@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from pixelproof import files
@@ -293,7 +293,7 @@ def save_classifier(classifier: Classifier, folder: Path, seen: Iterable[int]) -
     with files.atomic(folder) as temporary:
         temporary.mkdir()
         weights = temporary / "model.safetensors"
-        save_file(state, weights)
+        weights.write_bytes(save(state))  # its own writing has errors of its own on a full disk
         lines = sorted(f"{one:016x}\n" for one in seen)
         files.write_text(temporary / "seen.txt", "".join(lines))
         files.write_sealed(

@@ -90,7 +90,13 @@ class Checkpoint:
         """Replace the stored state, whole or not at all."""
         with files.atomic(self.path) as temporary:
             temporary.mkdir()
-            torch.save(state, temporary / "state.pt")
+            try:
+                with (temporary / "state.pt").open("wb") as file:
+                    torch.save(state, file)
+            except RuntimeError as error:
+                if isinstance(error.__context__, OSError):  # how torch tells of a full disk
+                    raise error.__context__ from None
+                raise
             files.write_text(temporary / "sha256", files.sha256(temporary / "state.pt"))
 
     def load(self) -> dict[str, Any] | None:
