@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,6 +69,21 @@ def atomic(path: Path) -> Iterator[Path]:
         if elsewhere:  # what the block read, not what it wrote
             raise DataError(f"{error.filename}: {reason}, but {path} needs it") from error
         raise DataError(f"{path}: cannot be written: {reason}") from error
+
+
+def ensure_writable(*paths: Path) -> None:
+    """Fail before the work, not after it, where its outcome could not be written.
+
+    Raises:
+        DataError: The folder of one of the paths cannot be written.
+    """
+    for path in paths:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=path.parent):
+                pass
+        except OSError as error:
+            raise DataError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def write_text(path: Path, text: str) -> None:

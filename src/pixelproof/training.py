@@ -268,6 +268,19 @@ def fine_tune(
     return curve
 
 
+def _curve_file(folder: Path) -> Path:
+    return PLOTS / "curves" / f"{folder.name}.csv"
+
+
+def check_places(folder: Path, checkpoint: Checkpoint) -> None:
+    """Check before the training that what `store_model` and the checkpoints write has a place.
+
+    Raises:
+        DataError: A folder cannot be written.
+    """
+    files.ensure_writable(folder, _curve_file(folder), checkpoint.path)
+
+
 def store_model(
     folder: Path, classifier: Classifier, seen: Iterable[int], curve: list[dict[str, float]]
 ) -> None:
@@ -281,5 +294,5 @@ def store_model(
     """
     columns = ["epoch", "loss", "accuracy", "learning_rate"]
     lines = [",".join(columns), *(",".join(f"{row[key]:.6g}" for key in columns) for row in curve)]
-    files.write_text(PLOTS / "curves" / f"{folder.name}.csv", "\n".join(lines) + "\n")
+    files.write_text(_curve_file(folder), "\n".join(lines) + "\n")
     save_classifier(classifier, folder, seen)

@@ -183,6 +183,18 @@ def test_what_a_person_sees(finished: Path, capsys: pytest.CaptureFixture[str]) 
     assert "--n: expected 1 to 64, got 65" in capsys.readouterr().err
 
 
+def test_what_cannot_be_written_is_told_before_the_training(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["stage", "select"]) == 0
+    Path("plots").write_text("in the way")
+    capsys.readouterr()
+    assert cli.main(["stage", "baseline", "baseline"]) == 3
+    said = capsys.readouterr().err
+    assert said.startswith("pixelproof: plots/curves/baseline.csv: cannot be written: ")
+    assert not list(Path("artifacts/checkpoints").rglob("state.pt"))
+
+
 def test_who_reads_may_stop_reading(finished: Path) -> None:
     command = [sys.executable, "-m", "pixelproof.cli"]
     for arguments in (["predict", "artifacts/models/clean", "data/good"], ["show"]):

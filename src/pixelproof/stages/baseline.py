@@ -7,7 +7,7 @@ from pixelproof.devices import find_device, room_for
 from pixelproof.images import load_images
 from pixelproof.layout import CHECKPOINTS, IMAGES, MODELS
 from pixelproof.params import Params
-from pixelproof.training import Checkpoint, Recipe, fine_tune, store_model
+from pixelproof.training import Checkpoint, Recipe, check_places, fine_tune, store_model
 
 
 def run(params: Params, name: str) -> None:
@@ -20,6 +20,7 @@ def run(params: Params, name: str) -> None:
     seen = set(seen_images(origin)) if (origin / "classifier.json").is_file() else set()
     recipe = Recipe(baseline.epochs, baseline.learning_rate, baseline.batch_size, baseline.seed)
     checkpoint = Checkpoint(CHECKPOINTS / name, recipe, classifier, images, None)
+    check_places(MODELS / name, checkpoint)
     curve = []
     if baseline.epochs:
         device = find_device(params.compute.device)
