@@ -108,6 +108,8 @@ def test_uint8_and_unit_floats_agree_and_others_are_refused() -> None:
         ("python:tests.tiny_network", "python:package.module:factory"),
         ("python:no_such_module:factory", "cannot be imported"),
         ("python:tests.tiny_network:not_a_network", "expected an nn.Module"),
+        ("python:tests.broken_network:factory", "cannot be imported.*no such size"),
+        ("python:tests.tiny_network:failing", r"the factory raised ValueError\('no such size'\)"),
     ],
 )
 def test_unknown_names(name: str, expected: str) -> None:

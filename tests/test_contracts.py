@@ -25,7 +25,7 @@ LAYERS = [
     ["stages", "serving"],
     ["page"],
     ["claims", "evaluation", "masking", "report", "template"],
-    ["sweep", "training", "comparison"],
+    ["sweep", "training", "trial", "comparison"],
     ["adversarial", "change_sets", "ledger", "augmentations"],
     ["classifiers", "architectures", "class_names", "imagenet"],
     ["images", "subsets"],

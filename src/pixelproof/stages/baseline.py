@@ -8,6 +8,7 @@ from pixelproof.images import load_images
 from pixelproof.layout import CHECKPOINTS, IMAGES, MODELS
 from pixelproof.params import Params
 from pixelproof.training import Checkpoint, Recipe, check_places, fine_tune, store_model
+from pixelproof.trial import try_network
 
 
 def run(params: Params, name: str) -> None:
@@ -15,6 +16,7 @@ def run(params: Params, name: str) -> None:
     baseline = params.baselines[name]
     images = load_images(IMAGES, "train")
     classifier = open_classifier(baseline, images.classes, name)
+    try_network(classifier, params.select.size, name)
     classifier.size, classifier.fit = params.select.size, params.select.fit
     origin = Path(baseline.classifier)
     seen = set(seen_images(origin)) if (origin / "classifier.json").is_file() else set()
