@@ -192,8 +192,8 @@ TABLE = "\n".join(["path,module", *(f"{name},{at % 9}" for at, name in enumerate
 
 
 def test_a_table_of_groups_may_begin_with_a_mark(project: Path) -> None:
-    Path("groups.csv").write_text(TABLE, encoding="utf-8-sig")
-    select.run(params(group={"csv": "groups.csv", "column": "module"}))
+    Path("data/groups.csv").write_text(TABLE, encoding="utf-8-sig")
+    select.run(params(group={"csv": "data/groups.csv", "column": "module"}))
     assert len(splits()) == 80
 
 
@@ -212,9 +212,9 @@ def test_a_table_of_groups_may_begin_with_a_mark(project: Path) -> None:
 def test_a_table_that_leaves_a_group_open_is_refused(
     table: bytes, message: str, project: Path
 ) -> None:
-    Path("groups.csv").write_bytes(table)
-    with pytest.raises(DataError, match=f"^groups.csv: .*{message}"):
-        select.run(params(group={"csv": "groups.csv", "column": "module"}))
+    Path("data/groups.csv").write_bytes(table)
+    with pytest.raises(DataError, match=f"^data/groups.csv: .*{message}"):
+        select.run(params(group={"csv": "data/groups.csv", "column": "module"}))
 
 
 def test_a_pattern_whose_group_stays_empty_finds_nothing(project: Path) -> None:
