@@ -139,6 +139,13 @@ def _export(arguments: argparse.Namespace) -> None:
     )
 
 
+def _port(text: str) -> int:
+    port = int(text)
+    if not 1 <= port <= 65485:  # the next ones are tried too
+        raise argparse.ArgumentTypeError(f"expected 1 to 65485, got {port}")
+    return port
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pixelproof",
@@ -163,7 +170,7 @@ def _parser() -> argparse.ArgumentParser:
     profile.set_defaults(run=_profile)
 
     ui = commands.add_parser("ui", help="serve the MLflow page of the runs")
-    ui.add_argument("--port", type=int, default=5000, help="the first to try (5000)")
+    ui.add_argument("--port", type=_port, default=5000, help="the first to try (5000)")
     ui.set_defaults(run=_ui)
 
     track = commands.add_parser("track", help="send what waits for the tracking store")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pixelproof import files
-from pixelproof.errors import DataError, ParameterError, one_line
+from pixelproof.errors import DataError, IntegrityError, ParameterError, one_line
 from pixelproof.images import (
     UnreadableImageError,
     load_images,
@@ -21,10 +21,17 @@ from pixelproof.params import Params
 
 
 def show() -> str:
-    """The result table, what it means in one sentence, and where to look next."""
+    """The result table, what it means in one sentence, and where to look next.
+
+    Raises:
+        DataError: The pipeline has not run.
+        IntegrityError: What lies in `metrics/` is not what it writes.
+    """
     from pixelproof.report import read_results, result_table, verdict
 
     summary, table = read_results(METRICS)
+    if not summary.get("models"):
+        raise IntegrityError(f"{METRICS}/summary.json: expected what the stage compare writes")
     last = MODELS / list(summary["models"])[-1]
     return "\n".join(
         [

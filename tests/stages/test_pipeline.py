@@ -19,7 +19,7 @@ from pixelproof import cli
 from pixelproof.adversarial import load_adversarial_set
 from pixelproof.images import load_images, read_image, to_array
 from pixelproof.ledger import read_ledger
-from tests.conftest import write_params
+from tests.conftest import ROOT, write_params
 
 STEPS = [
     ["select"],
@@ -181,6 +181,33 @@ def test_what_a_person_sees(finished: Path, capsys: pytest.CaptureFixture[str]) 
     assert cli.main(["export", "changed"]) == 3, "an existing folder stays as it is"
     assert cli.main(["export", "other", "--n", "65"]) == 2
     assert "--n: expected 1 to 64, got 65" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code"),
+    [
+        ("results.csv", None, 3),
+        ("results.csv", "", 5),
+        ("results.csv", "a,b\n1,2\n", 5),
+        ("summary.json", "{}", 5),
+    ],
+)
+def test_results_that_are_none_are_named(
+    project: Path, capsys: pytest.CaptureFixture[str], name: str, content: str | None, code: int
+) -> None:
+    shutil.copytree(ROOT / "metrics", "metrics")
+    assert cli.main(["show"]) == 0
+    path = Path("metrics", name)
+    path.unlink() if content is None else path.write_text(content)
+    capsys.readouterr()
+    assert cli.main(["show"]) == code
+    assert capsys.readouterr().err.startswith(f"pixelproof: metrics/{name}: ")
+
+
+def test_a_port_beyond_all_ports_is_a_word_of_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["ui", "--port", "99999"])
+    assert "--port: expected 1 to 65485, got 99999" in capsys.readouterr().err
 
 
 def test_what_cannot_be_written_is_told_before_the_training(
