@@ -62,7 +62,7 @@ def test_the_same_images_give_the_same_bytes(project: Path) -> None:
 def test_one_image_more_moves_no_other(project: Path) -> None:
     select.run(params())
     before = splits()
-    draw_image(1, 999).save("data/good/new.png")
+    draw_image(0, 999).save("data/bad/!.png")  # the first of all, so that each other moves up
     select.run(params())
     after = splits()
     assert len(after) == 81
@@ -73,7 +73,7 @@ def test_one_image_more_displaces_at_most_one_of_a_stated_number(project: Path) 
     select.run(params(held_out_images=10, train_images=20))
     before = splits()
     assert Counter(before.values()) == {"held_out": 10, "train": 20}
-    draw_image(1, 999).save("data/good/new.png")
+    draw_image(0, 999).save("data/bad/!.png")
     select.run(params(held_out_images=10, train_images=20))
     assert len(set(before) - set(splits())) <= 1
 
