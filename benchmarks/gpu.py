@@ -13,6 +13,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -22,10 +23,11 @@ import torch
 
 from pixelproof.change_sets import Wanted, load_change_set, write_change_set
 from pixelproof.classifiers import open_classifier
+from pixelproof.core.gradients import fgsm
 from pixelproof.devices import DeviceImages, describe_device, find_device
 from pixelproof.images import ImageSet
 from pixelproof.params import Baseline, Generate
-from pixelproof.sweep import fgsm_batches, predict
+from pixelproof.sweep import attack_batches, predict
 from pixelproof.training import Recipe, fine_tune
 
 RESULTS = Path(__file__).with_name("gpu.json")
@@ -88,7 +90,8 @@ def main() -> None:
         predict(classifier, pixels, targets, 4 * arguments.batch, ignore, changes, rows, 0, N)
 
     def attack() -> None:
-        batches = fgsm_batches(classifier, pixels, targets, 8, arguments.batch, ignore, rows)
+        fool = partial(fgsm, epsilon=8)
+        batches = attack_batches(classifier, pixels, targets, fool, arguments.batch, ignore, rows)
         for _ in batches:
             pass
 

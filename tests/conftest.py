@@ -1,7 +1,9 @@
 """A toy project: small images of two classes that a tiny network can tell apart."""
 
+import resource
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +40,17 @@ def write_params(path: Path, change: Callable[[dict], None] = lambda content: No
     with path.open("w") as file:
         YAML(typ="safe").dump(content, file)
     return load_params(path)
+
+
+@contextmanager
+def no_room_beyond(size: int) -> Iterator[None]:
+    """Files cannot grow beyond so many bytes, as on a disk that fills up."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.fixture

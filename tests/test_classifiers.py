@@ -20,6 +20,7 @@ from pixelproof.classifiers import (
 )
 from pixelproof.errors import DataError, IntegrityError, ParameterError
 from pixelproof.params import Baseline
+from tests.conftest import no_room_beyond
 
 CLASSES = ("bad", "good")
 TINY = "python:tests.tiny_network:factory"
@@ -107,6 +108,8 @@ def test_uint8_and_unit_floats_agree_and_others_are_refused() -> None:
         ("python:tests.tiny_network", "python:package.module:factory"),
         ("python:no_such_module:factory", "cannot be imported"),
         ("python:tests.tiny_network:not_a_network", "expected an nn.Module"),
+        ("python:tests.broken_network:factory", "cannot be imported.*no such size"),
+        ("python:tests.tiny_network:failing", r"the factory raised ValueError\('no such size'\)"),
     ],
 )
 def test_unknown_names(name: str, expected: str) -> None:
@@ -216,7 +219,7 @@ class TestModelFolder:
         classifier = tiny()
         classifier.size = 16
         save_classifier(classifier, tmp_path / "model", [3, 2**64 - 1])
-        loaded = pixelproof.load(tmp_path / "model")
+        loaded = pixelproof.load(str(tmp_path / "model"))  # as the README has it
         batch = images(5, 16)
         assert torch.equal(loaded(batch), classifier(batch))
         assert not loaded.training
@@ -249,6 +252,25 @@ class TestModelFolder:
         path.write_bytes(data)
         with pytest.raises(IntegrityError, match="damaged"):
             load_classifier(tmp_path / "model")
+
+    def test_what_it_knows_and_has_seen_is_as_it_was_stored(self, tmp_path: Path) -> None:
+        save_classifier(tiny(), tmp_path / "model", [3, 5])
+        (tmp_path / "model" / "seen.txt").write_text(f"{3:016x}\n")
+        with pytest.raises(IntegrityError, match=r"seen\.txt: damaged"):
+            seen_images(tmp_path / "model")
+        path = tmp_path / "model" / "classifier.json"
+        path.write_text(path.read_text().replace('"good"', '"goof"'))
+        for read in (load_classifier, seen_images):
+            with pytest.raises(IntegrityError, match=r"classifier\.json: damaged"):
+                read(tmp_path / "model")
+
+    def test_a_full_disk_is_named_and_the_old_model_stays(self, tmp_path: Path) -> None:
+        classifier = tiny()
+        save_classifier(classifier, tmp_path / "model", [3])
+        before = {path.name: path.read_bytes() for path in (tmp_path / "model").iterdir()}
+        with no_room_beyond(512), pytest.raises(DataError, match="model: cannot be written"):
+            save_classifier(classifier, tmp_path / "model", [3, 5])
+        assert before == {path.name: path.read_bytes() for path in (tmp_path / "model").iterdir()}
 
     def test_no_model(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="expected a model folder with classifier.json"):

@@ -30,7 +30,7 @@ LAYERS = [
     ["gate"],
     ["page"],
     ["claims", "evaluation", "masking", "report", "template"],
-    ["sweep", "training", "comparison"],
+    ["sweep", "training", "probe", "comparison"],
     ["adversarial", "change_sets", "ledger", "augmentations"],
     ["classifiers", "architectures", "class_names", "imagenet"],
     ["images", "subsets"],

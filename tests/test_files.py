@@ -103,6 +103,16 @@ def test_json_holds_finite_numbers_alone(tmp_path: Path) -> None:
         files.read_json(tmp_path / "b.json")
 
 
+def test_a_sealed_file_holds_what_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    files.write_sealed(path, {"label": 1, "share": 0.1, "name": "ü"})
+    assert files.read_sealed(path) == {"label": 1, "share": 0.1, "name": "ü"}
+    for damaged in (path.read_text().replace('"label": 1', '"label": 0'), '{"label": 1}', "[]"):
+        path.write_text(damaged)
+        with pytest.raises(IntegrityError, match=r"a\.json: damaged"):
+            files.read_sealed(path)
+
+
 def test_checksums(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"abc")

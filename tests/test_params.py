@@ -91,6 +91,8 @@ BAD = [
     ("compare.resamples", 99, "compare.resamples: expected a number from 100"),
     ("select.split", "none", "select.split: expected hash, since there are arms"),
     ("select.group", {"pattern": "("}, "select.group.pattern: expected a regular expression"),
+    ("select.group", {"csv": "x.csv", "column": "c"}, "select.group.csv: expected a file in data/"),
+    ("select.group", {"csv": "data/../x", "column": "c"}, "select.group.csv: expected a file in"),
     ("select.group", {"csv": "x"}, "select.group.pattern: expected either a pattern, or a csv"),
     ("baselines.baseline.mean", [0.5, 0.5], "baselines.baseline.mean: expected 3 entries, got 2"),
     ("baselines.baseline.std", [0.5, 0.5, 0.0], "baselines.baseline.std: expected three numbers"),

@@ -11,11 +11,12 @@ from pixelproof.change_sets import ChangeSet, load_change_set
 from pixelproof.classifiers import Classifier
 from pixelproof.core.changes import apply_changes
 from pixelproof.devices import DeviceImages
-from pixelproof.errors import IntegrityError, NumericalError
+from pixelproof.errors import DataError, IntegrityError, NumericalError
 from pixelproof.images import ImageSet, load_images
 from pixelproof.params import load_params
 from pixelproof.stages import generate, select
 from pixelproof.training import Checkpoint, Recipe, fine_tune
+from tests.conftest import no_room_beyond
 from tests.tiny_network import factory
 
 RECIPE = Recipe(epochs=3, learning_rate=0.05, batch_size=7, seed=4, n=8)
@@ -105,6 +106,19 @@ def test_a_damaged_checkpoint_is_refused(images: ImageSet) -> None:
     path.write_bytes(data)
     with pytest.raises(IntegrityError, match="damaged"):
         checkpoint.load()
+
+
+def test_a_full_disk_is_named_and_the_old_checkpoint_stays(images: ImageSet) -> None:
+    checkpoint = Checkpoint(Path("checkpoints"), RECIPE, start(images), images, None)
+    checkpoint.save({"curve": [], "weights": torch.zeros(10)})
+    with (
+        no_room_beyond(4096),
+        pytest.raises(DataError, match=r"checkpoints/\w+: cannot be written"),
+    ):
+        checkpoint.save({"curve": [], "weights": torch.ones(10_000)})
+    stored = checkpoint.load()
+    assert stored is not None
+    assert torch.equal(stored["weights"], torch.zeros(10))
 
 
 def resident(images: ImageSet) -> DeviceImages:

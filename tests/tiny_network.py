@@ -27,5 +27,9 @@ def three_classes() -> nn.Module:
     return TinyNetwork(3)
 
 
+def failing() -> nn.Module:
+    raise ValueError("no such size")
+
+
 def not_a_network() -> str:
     return "no"

@@ -32,7 +32,7 @@ def write_adversarial_set(
     """Add ids and manifest to a folder in progress that holds `examples.npy`."""
     np.save(folder / "ids.npy", ids)
     checksums = {name: files.sha256(folder / name) for name in ("examples.npy", "ids.npy")}
-    files.write_json(folder / "manifest.json", {**manifest, "sha256": checksums})
+    files.write_sealed(folder / "manifest.json", {**manifest, "sha256": checksums})
 
 
 def load_adversarial_set(folder: Path) -> AdversarialSet:
@@ -42,7 +42,7 @@ def load_adversarial_set(folder: Path) -> AdversarialSet:
         DataError: The set is missing.
         IntegrityError: Bytes are not those that were written.
     """
-    manifest = files.read_json(folder / "manifest.json")
+    manifest = files.read_sealed(folder / "manifest.json")
     for name, checksum in manifest["sha256"].items():
         files.verify(folder / name, checksum)
     ids = np.load(folder / "ids.npy")

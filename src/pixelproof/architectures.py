@@ -162,12 +162,15 @@ def _python(name: str) -> Architecture:
         sys.path.insert(0, str(Path.cwd()))
     try:
         factory = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ParameterError(f"{name}: cannot be imported from {Path.cwd()}: {error}") from None
+    except Exception as error:  # a person's own code may raise anything
+        raise ParameterError(f"{name}: cannot be imported from {Path.cwd()}: {error}") from error
 
     def build(classes: int | None) -> nn.Module:
         takes = "num_classes" in inspect.signature(factory).parameters
-        network = factory(num_classes=classes) if takes and classes is not None else factory()
+        try:
+            network = factory(num_classes=classes) if takes and classes is not None else factory()
+        except Exception as error:
+            raise ParameterError(f"{name}: the factory raised {error!r}") from error
         if not isinstance(network, nn.Module):
             got = type(network).__name__
             raise ParameterError(f"{name}: expected an nn.Module from the factory, got {got}")

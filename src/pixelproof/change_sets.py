@@ -149,7 +149,7 @@ def write_change_set(
             "ids_sha256": files.sha256(temporary / "ids.npy"),
             "draws": entries,
         }
-        files.write_json(temporary / "manifest.json", manifest)
+        files.write_sealed(temporary / "manifest.json", manifest)
 
 
 def load_change_set(folder: Path, name: str, images: ImageSet) -> ChangeSet:
@@ -164,7 +164,7 @@ def load_change_set(folder: Path, name: str, images: ImageSet) -> ChangeSet:
         DataError: The set holds no such draws.
         IntegrityError: Bytes are not those that were written, or the draws are for other images.
     """
-    manifest = files.read_json(folder / "manifest.json")
+    manifest = files.read_sealed(folder / "manifest.json")
     if name not in manifest["draws"]:
         held = sorted(manifest["draws"])
         raise DataError(f"{folder}: expected draws named {name}, holds {held}; run `dvc repro`")

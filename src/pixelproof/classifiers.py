@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from pixelproof import files
@@ -293,8 +293,10 @@ def save_classifier(classifier: Classifier, folder: Path, seen: Iterable[int]) -
     with files.atomic(folder) as temporary:
         temporary.mkdir()
         weights = temporary / "model.safetensors"
-        save_file(state, weights)
-        files.write_json(
+        weights.write_bytes(save(state))  # its own writing has errors of its own on a full disk
+        lines = sorted(f"{one:016x}\n" for one in seen)
+        files.write_text(temporary / "seen.txt", "".join(lines))
+        files.write_sealed(
             temporary / "classifier.json",
             {
                 "format": FORMAT,
@@ -308,22 +310,22 @@ def save_classifier(classifier: Classifier, folder: Path, seen: Iterable[int]) -
                 },
                 "source": classifier.source,
                 "sha256": files.sha256(weights),
+                "seen_sha256": files.sha256(temporary / "seen.txt"),
             },
         )
-        lines = sorted(f"{one:016x}\n" for one in seen)
-        files.write_text(temporary / "seen.txt", "".join(lines))
 
 
-def load_classifier(folder: Path) -> Classifier:
+def load_classifier(folder: Path | str) -> Classifier:
     """Load a stored classifier, in eval mode; nothing is downloaded and no code of it runs.
 
     Raises:
         DataError: The folder holds no classifier.
         IntegrityError: The weights are not those that were stored.
     """
+    folder = Path(folder)
     if not (folder / "classifier.json").is_file():
         raise DataError(f"{folder}: expected a model folder with classifier.json; got none")
-    about = files.read_json(folder / "classifier.json")
+    about = files.read_sealed(folder / "classifier.json")
     if about.get("format") != FORMAT:
         raise IntegrityError(
             f"{folder}: expected a model folder of format {FORMAT}, got {about.get('format')!r}"
@@ -353,8 +355,8 @@ def seen_images(folder: Path) -> frozenset[int]:
 
     Raises:
         DataError: The folder holds no list of them.
+        IntegrityError: The list is not the one that was stored.
     """
     path = folder / "seen.txt"
-    if not path.is_file():
-        raise DataError(f"{path}: missing; expected a model folder")
+    files.verify(path, files.read_sealed(folder / "classifier.json")["seen_sha256"])
     return frozenset(int(line, 16) for line in path.read_text().split())

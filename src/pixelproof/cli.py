@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
-from pixelproof.errors import ParameterError, PixelproofError
+from pixelproof.errors import ParameterError, PixelproofError, one_line
 
 STAGES = ("select", "baseline", "generate", "finetune", "attack", "evaluate", "compare")
 _ITEM_OF = {
@@ -189,6 +189,13 @@ def _export(arguments: argparse.Namespace) -> None:
     )
 
 
+def _port(text: str) -> int:
+    port = int(text)
+    if not 1 <= port <= 65485:  # the next ones are tried too
+        raise argparse.ArgumentTypeError(f"expected 1 to 65485, got {port}")
+    return port
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pixelproof",
@@ -213,7 +220,7 @@ def _parser() -> argparse.ArgumentParser:
     profile.set_defaults(run=_profile)
 
     ui = commands.add_parser("ui", help="serve the MLflow page of the runs")
-    ui.add_argument("--port", type=int, default=5000, help="the first to try (5000)")
+    ui.add_argument("--port", type=_port, default=5000, help="the first to try (5000)")
     ui.set_defaults(run=_ui)
 
     serve = commands.add_parser("serve", help="run servers, schedules and a worker until Ctrl-C")
@@ -277,11 +284,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _one_line(message: str) -> str:
-    """The message with what would break the line or the terminal, as in odd names, escaped."""
-    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in message)
-
-
 def _terminate(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
@@ -300,14 +302,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     sys.path.insert(0, str(Path.cwd()))  # a person's own network lies beside params.yaml
     try:
         arguments.run(arguments)
+        sys.stdout.flush()
     except PixelproofError as error:
         if arguments.debug:
             traceback.print_exc()
-        print(f"pixelproof: {_one_line(str(error))}", file=sys.stderr)
+        print(f"pixelproof: {one_line(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("pixelproof: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # who reads has enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     return 0
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from pixelproof import files
-from pixelproof.errors import DataError, ParameterError
+from pixelproof.errors import DataError, IntegrityError, ParameterError, one_line
 from pixelproof.images import (
     UnreadableImageError,
     load_images,
+    printable,
     read_image,
     strict_reading,
     to_array,
@@ -20,10 +21,17 @@ from pixelproof.params import Params
 
 
 def show() -> str:
-    """The result table, what it means in one sentence, and where to look next."""
+    """The result table, what it means in one sentence, and where to look next.
+
+    Raises:
+        DataError: The pipeline has not run.
+        IntegrityError: What lies in `metrics/` is not what it writes.
+    """
     from pixelproof.report import read_results, result_table, verdict
 
     summary, table = read_results(METRICS)
+    if not summary.get("models"):
+        raise IntegrityError(f"{METRICS}/summary.json: expected what the stage compare writes")
     last = MODELS / list(summary["models"])[-1]
     return "\n".join(
         [
@@ -66,13 +74,14 @@ def predict(model: Path, paths: Sequence[Path]) -> None:
                 image = read_image(path).image
         except UnreadableImageError as error:
             unreadable += 1
-            print(f"pixelproof: {error}", file=sys.stderr)
+            print(f"pixelproof: {one_line(str(error))}", file=sys.stderr)
             continue
         array = to_array(image, classifier.size, classifier.fit)
         with torch.inference_mode():
             probability = classifier(torch.from_numpy(array[None])).softmax(dim=1)[0]
         best = int(probability.argmax())
-        print(f"{path}\t{classifier.classes[best]}\t{probability[best]:.4f}", flush=True)
+        name, answer = one_line(printable(path)), one_line(classifier.classes[best])
+        print(f"{name}\t{answer}\t{probability[best]:.4f}", flush=True)
     if unreadable:
         raise DataError(f"{unreadable} of the images could not be read; see the lines above")
 

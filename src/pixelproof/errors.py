@@ -51,3 +51,8 @@ class NumericalError(PixelproofError):
     """A loss, a gradient or a metric is not finite."""
 
     exit_code = 6
+
+
+def one_line(message: str) -> str:
+    """The message with what would break the line or the terminal, as in odd names, escaped."""
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in message)

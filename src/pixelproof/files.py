@@ -4,7 +4,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pixelproof.errors import DataError, IntegrityError, NumericalError
+
+_REMEDY = "delete it, clear its copy with `dvc gc -w`, and run `dvc repro`"
 
 
 def _sync(path: Path) -> None:
@@ -68,6 +71,21 @@ def atomic(path: Path) -> Iterator[Path]:
         raise DataError(f"{path}: cannot be written: {reason}") from error
 
 
+def ensure_writable(*paths: Path) -> None:
+    """Fail before the work, not after it, where its outcome could not be written.
+
+    Raises:
+        DataError: The folder of one of the paths cannot be written.
+    """
+    for path in paths:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=path.parent):
+                pass
+        except OSError as error:
+            raise DataError(f"{path}: cannot be written: {error.strerror}") from None
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` to `path` as UTF-8, whole or not at all."""
     with atomic(path) as temporary:
@@ -110,6 +128,31 @@ def read_json(path: Path) -> Any:
         raise IntegrityError(f"{path}: expected JSON, got {error}") from None
 
 
+def _seal(content: Mapping[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON together with a checksum of it, since a cache gives back damaged bytes too."""
+    write_json(path, {**content, "seal": _seal(content)})
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """Read JSON that was written with a checksum of it.
+
+    Raises:
+        DataError: The file is missing.
+        IntegrityError: It does not hold what was written.
+    """
+    content = read_json(path)
+    seal = content.pop("seal", None) if isinstance(content, dict) else None
+    if seal is None or seal != _seal(content):
+        raise IntegrityError(f"{path}: damaged: expected content that its seal is of; {_REMEDY}")
+    sound: dict[str, Any] = content
+    return sound
+
+
 def new_array(path: Path, dtype: Any, shape: tuple[int, ...]) -> npt.NDArray[Any]:
     """A new `.npy` file, mapped to be written, with its room on the disk taken.
 
@@ -149,6 +192,5 @@ def verify(path: Path, expected: str) -> None:
     found = sha256(path)
     if found != expected:
         raise IntegrityError(
-            f"{path}: damaged: expected SHA-256 {expected[:12]}…, got {found[:12]}…; "
-            "delete it, clear its copy with `dvc gc -w`, and run `dvc repro`"
+            f"{path}: damaged: expected SHA-256 {expected[:12]}…, got {found[:12]}…; {_REMEDY}"
         )

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -315,7 +315,7 @@ def load_images(folder: Path, split: str) -> ImageSet:
         DataError: The folder is missing.
         IntegrityError: Its bytes are not those that were written.
     """
-    manifest: dict[str, Any] = files.read_json(folder / "manifest.json")
+    manifest = files.read_sealed(folder / "manifest.json")
     path = folder / f"{split}.npy"
     files.verify(path, manifest["splits"][split]["sha256"])
     rows = [row for row in manifest["images"] if row["split"] == split]

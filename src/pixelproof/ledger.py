@@ -55,7 +55,9 @@ class LedgerWriter:
     def write(self, path: Path) -> None:
         """Store the ledger as Parquet, whole or not at all."""
         with files.atomic(path) as temporary:
-            pd.concat(self._parts, ignore_index=True).to_parquet(temporary, index=False)
+            pd.concat(self._parts, ignore_index=True).to_parquet(
+                temporary, index=False, write_page_checksum=True
+            )
 
 
 def read_ledger(path: Path) -> pd.DataFrame:
@@ -68,8 +70,8 @@ def read_ledger(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise DataError(f"{path}: missing; run `dvc repro` to make it")
     try:
-        ledger = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
+        ledger = pd.read_parquet(path, page_checksum_verification=True)
+    except (OSError, ValueError, LookupError, TypeError) as error:  # what damage raises
         raise IntegrityError(f"{path}: expected a ledger: {error}") from None
     if list(ledger.columns) != list(COLUMNS):
         raise IntegrityError(f"{path}: expected columns {list(COLUMNS)}, got {list(ledger)}")

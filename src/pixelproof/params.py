@@ -68,6 +68,10 @@ class Select:
         require(0 <= self.seed < 2**63, "seed", "an integer from 0", self.seed)
         require(0 < self.held_out < 1, "held_out", "a share between 0 and 1", self.held_out)
         require(0 <= self.unreadable <= 1, "unreadable", "a share from 0 to 1", self.unreadable)
+        table = self.group.csv if self.group else None
+        if table is not None:  # what lies elsewhere could change without a stage that runs again
+            inside = ".." not in Path(table).parts and Path(table).is_relative_to(self.data)
+            require(inside, "group.csv", f"a file in {self.data}/, where DVC sees changes", table)
         for key in ("train_images", "held_out_images"):
             number = getattr(self, key)
             require(number is None or number >= 1, key, "null or a number from 1", number)

@@ -8,6 +8,7 @@ import pandas as pd
 
 from pixelproof import files
 from pixelproof.core.changes import parse_values
+from pixelproof.errors import DataError, IntegrityError
 from pixelproof.params import Params
 
 if TYPE_CHECKING:
@@ -183,10 +184,21 @@ def result_markdown(summary: Summary, table: pd.DataFrame) -> str:
 
 
 def read_results(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
-    """The summary and the table that `compare` wrote into a folder, as the tables take them."""
+    """The summary and the table that `compare` wrote into a folder, as the tables take them.
+
+    Raises:
+        DataError: One of them is missing.
+        IntegrityError: One of them is not what `compare` writes.
+    """
+    path = folder / "results.csv"
     summary = files.read_json(folder / "summary.json")
-    table = pd.read_csv(folder / "results.csv")
-    return summary, table.astype(dict.fromkeys(["epsilon", "steps", "n", "area"], "Int64"))
+    try:
+        table = pd.read_csv(path).astype(dict.fromkeys(["epsilon", "steps", "n", "area"], "Int64"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: missing; run `dvc repro` to make it") from None
+    except (ValueError, KeyError, TypeError) as error:  # what pandas raises of other tables
+        raise IntegrityError(f"{path}: expected what the stage compare writes: {error}") from None
+    return summary, table
 
 
 def _finding(model: str, entry: Mapping[str, Any], control: Mapping[str, Any]) -> str:

@@ -90,7 +90,13 @@ class Checkpoint:
         """Replace the stored state, whole or not at all."""
         with files.atomic(self.path) as temporary:
             temporary.mkdir()
-            torch.save(state, temporary / "state.pt")
+            try:
+                with (temporary / "state.pt").open("wb") as file:
+                    torch.save(state, file)
+            except RuntimeError as error:
+                if isinstance(error.__context__, OSError):  # how torch tells of a full disk
+                    raise error.__context__ from None
+                raise
             files.write_text(temporary / "sha256", files.sha256(temporary / "state.pt"))
 
     def load(self) -> dict[str, Any] | None:
@@ -262,6 +268,19 @@ def fine_tune(
     return curve
 
 
+def _curve_file(folder: Path) -> Path:
+    return PLOTS / "curves" / f"{folder.name}.csv"
+
+
+def check_places(folder: Path, checkpoint: Checkpoint) -> None:
+    """Check before the training that what `store_model` and the checkpoints write has a place.
+
+    Raises:
+        DataError: A folder cannot be written.
+    """
+    files.ensure_writable(folder, _curve_file(folder), checkpoint.path)
+
+
 def store_model(
     folder: Path, classifier: Classifier, seen: Iterable[int], curve: list[dict[str, float]]
 ) -> None:
@@ -275,5 +294,5 @@ def store_model(
     """
     columns = ["epoch", "loss", "accuracy", "learning_rate"]
     lines = [",".join(columns), *(",".join(f"{row[key]:.6g}" for key in columns) for row in curve)]
-    files.write_text(PLOTS / "curves" / f"{folder.name}.csv", "\n".join(lines) + "\n")
+    files.write_text(_curve_file(folder), "\n".join(lines) + "\n")
     save_classifier(classifier, folder, seen)

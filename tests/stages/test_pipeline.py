@@ -1,6 +1,11 @@
 """The stages one after the other on the toy set, in this process; then what each left."""
 
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +19,7 @@ from pixelproof import cli
 from pixelproof.adversarial import load_adversarial_set
 from pixelproof.images import load_images, read_image, to_array
 from pixelproof.ledger import read_ledger
-from tests.conftest import write_params
+from tests.conftest import ROOT, write_params
 
 STEPS = [
     ["select"],
@@ -158,6 +163,11 @@ def test_what_a_person_sees(finished: Path, capsys: pytest.CaptureFixture[str]) 
     assert float(probability) == pytest.approx(float(answer.max()), abs=1e-4)
     assert "data/broken.png" in err
 
+    odd = Path(os.fsdecode(b"data/\xff\n.png"))
+    shutil.copy(good, odd)
+    assert cli.main(["predict", "artifacts/models/stuck-8", str(odd)]) == 0
+    assert capsys.readouterr().out.startswith("data/\\xff\\n.png\t")
+
     arguments = ["--draws", "stuck", "--n", "8", "--images", "3"]
     assert cli.main(["export", "changed", *arguments]) == 0
     written = sorted(Path("changed").rglob("*.png"))
@@ -171,6 +181,58 @@ def test_what_a_person_sees(finished: Path, capsys: pytest.CaptureFixture[str]) 
     assert cli.main(["export", "changed"]) == 3, "an existing folder stays as it is"
     assert cli.main(["export", "other", "--n", "65"]) == 2
     assert "--n: expected 1 to 64, got 65" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code"),
+    [
+        ("results.csv", None, 3),
+        ("results.csv", "", 5),
+        ("results.csv", "a,b\n1,2\n", 5),
+        ("summary.json", "{}", 5),
+    ],
+)
+def test_results_that_are_none_are_named(
+    project: Path, capsys: pytest.CaptureFixture[str], name: str, content: str | None, code: int
+) -> None:
+    shutil.copytree(ROOT / "metrics", "metrics")
+    assert cli.main(["show"]) == 0
+    path = Path("metrics", name)
+    path.unlink() if content is None else path.write_text(content)
+    capsys.readouterr()
+    assert cli.main(["show"]) == code
+    assert capsys.readouterr().err.startswith(f"pixelproof: metrics/{name}: ")
+
+
+def test_a_port_beyond_all_ports_is_a_word_of_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["ui", "--port", "99999"])
+    assert "--port: expected 1 to 65485, got 99999" in capsys.readouterr().err
+
+
+def test_what_cannot_be_written_is_told_before_the_training(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["stage", "select"]) == 0
+    Path("plots").write_text("in the way")
+    capsys.readouterr()
+    assert cli.main(["stage", "baseline", "baseline"]) == 3
+    said = capsys.readouterr().err
+    assert said.startswith("pixelproof: plots/curves/baseline.csv: cannot be written: ")
+    assert not list(Path("artifacts/checkpoints").rglob("state.pt"))
+
+
+def test_who_reads_may_stop_reading(finished: Path) -> None:
+    command = [sys.executable, "-m", "pixelproof.cli"]
+    for arguments in (["predict", "artifacts/models/clean", "data/good"], ["show"]):
+        read, write = os.pipe()
+        os.close(read)
+        done = subprocess.run(
+            [*command, *arguments], stdout=write, stderr=subprocess.PIPE, check=False
+        )
+        os.close(write)
+        assert done.stderr == b""
+        assert done.returncode == 128 + signal.SIGPIPE
 
 
 @pytest.mark.parametrize(

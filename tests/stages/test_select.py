@@ -62,7 +62,7 @@ def test_the_same_images_give_the_same_bytes(project: Path) -> None:
 def test_one_image_more_moves_no_other(project: Path) -> None:
     select.run(params())
     before = splits()
-    draw_image(1, 999).save("data/good/new.png")
+    draw_image(0, 999).save("data/bad/!.png")  # the first of all, so that each other moves up
     select.run(params())
     after = splits()
     assert len(after) == 81
@@ -73,7 +73,7 @@ def test_one_image_more_displaces_at_most_one_of_a_stated_number(project: Path) 
     select.run(params(held_out_images=10, train_images=20))
     before = splits()
     assert Counter(before.values()) == {"held_out": 10, "train": 20}
-    draw_image(1, 999).save("data/good/new.png")
+    draw_image(0, 999).save("data/bad/!.png")
     select.run(params(held_out_images=10, train_images=20))
     assert len(set(before) - set(splits())) <= 1
 
@@ -192,8 +192,8 @@ TABLE = "\n".join(["path,module", *(f"{name},{at % 9}" for at, name in enumerate
 
 
 def test_a_table_of_groups_may_begin_with_a_mark(project: Path) -> None:
-    Path("groups.csv").write_text(TABLE, encoding="utf-8-sig")
-    select.run(params(group={"csv": "groups.csv", "column": "module"}))
+    Path("data/groups.csv").write_text(TABLE, encoding="utf-8-sig")
+    select.run(params(group={"csv": "data/groups.csv", "column": "module"}))
     assert len(splits()) == 80
 
 
@@ -212,9 +212,9 @@ def test_a_table_of_groups_may_begin_with_a_mark(project: Path) -> None:
 def test_a_table_that_leaves_a_group_open_is_refused(
     table: bytes, message: str, project: Path
 ) -> None:
-    Path("groups.csv").write_bytes(table)
-    with pytest.raises(DataError, match=f"^groups.csv: .*{message}"):
-        select.run(params(group={"csv": "groups.csv", "column": "module"}))
+    Path("data/groups.csv").write_bytes(table)
+    with pytest.raises(DataError, match=f"^data/groups.csv: .*{message}"):
+        select.run(params(group={"csv": "data/groups.csv", "column": "module"}))
 
 
 def test_a_pattern_whose_group_stays_empty_finds_nothing(project: Path) -> None:
@@ -268,6 +268,14 @@ def test_a_changed_byte_in_an_array_is_noticed(project: Path) -> None:
     data[-1] ^= 1
     path.write_bytes(data)
     with pytest.raises(IntegrityError, match=r"train\.npy: damaged"):
+        load_images(IMAGES, "train")
+
+
+def test_a_changed_label_in_the_manifest_is_noticed(project: Path) -> None:
+    select.run(params())
+    path = IMAGES / "manifest.json"
+    path.write_text(path.read_text().replace('"label": 0', '"label": 1', 1))
+    with pytest.raises(IntegrityError, match=r"manifest\.json: damaged"):
         load_images(IMAGES, "train")
 
 

@@ -7,7 +7,8 @@ from pixelproof.devices import find_device, room_for
 from pixelproof.images import load_images
 from pixelproof.layout import CHECKPOINTS, IMAGES, MODELS
 from pixelproof.params import Params
-from pixelproof.training import Checkpoint, Recipe, fine_tune, store_model
+from pixelproof.probe import try_network
+from pixelproof.training import Checkpoint, Recipe, check_places, fine_tune, store_model
 
 
 def run(params: Params, name: str) -> None:
@@ -15,11 +16,13 @@ def run(params: Params, name: str) -> None:
     baseline = params.baselines[name]
     images = load_images(IMAGES, "train")
     classifier = open_classifier(baseline, images.classes, name)
+    try_network(classifier, params.select.size, name)
     classifier.size, classifier.fit = params.select.size, params.select.fit
     origin = Path(baseline.classifier)
     seen = set(seen_images(origin)) if (origin / "classifier.json").is_file() else set()
     recipe = Recipe(baseline.epochs, baseline.learning_rate, baseline.batch_size, baseline.seed)
     checkpoint = Checkpoint(CHECKPOINTS / name, recipe, classifier, images, None)
+    check_places(MODELS / name, checkpoint)
     curve = []
     if baseline.epochs:
         device = find_device(params.compute.device)

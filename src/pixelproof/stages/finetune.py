@@ -6,7 +6,7 @@ from pixelproof.devices import find_device, room_for
 from pixelproof.images import load_images
 from pixelproof.layout import CHANGES, CHECKPOINTS, IMAGES, MODELS
 from pixelproof.params import Params
-from pixelproof.training import Checkpoint, Recipe, fine_tune, store_model
+from pixelproof.training import Checkpoint, Recipe, check_places, fine_tune, store_model
 
 
 def run(params: Params, name: str) -> None:
@@ -29,6 +29,7 @@ def run(params: Params, name: str) -> None:
         augment=arm.augment,
     )
     checkpoint = Checkpoint(CHECKPOINTS / name, recipe, classifier, images, changes)
+    check_places(MODELS / name, checkpoint)
     device = find_device(params.compute.device)
     with room_for("finetune.batch_size", finetune.batch_size):
         label = f"finetune {name}"

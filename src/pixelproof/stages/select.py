@@ -188,4 +188,4 @@ def run(params: Params) -> None:
                 for row in chosen
             ],
         }
-        files.write_json(folder / "manifest.json", manifest)
+        files.write_sealed(folder / "manifest.json", manifest)

@@ -1,0 +1,3 @@
+"""What a person may write who is not done yet."""
+
+raise ValueError("no such size")
