@@ -344,8 +344,10 @@ def _write(params: Params, registry: Registry, result: Result) -> Result:
         tracker.describe(parent, result.words)
     path = GATE / "verdict.json"
     files.write_json(path, dataclasses.asdict(result))
-    if parent and result.verdict:
-        tracker.keep(parent, path)
+    kept = [path, Path("dvc.lock")] if result.verdict else []
+    for one in kept:
+        if parent and one.is_file():
+            tracker.keep(parent, one)
     return result
 
 

@@ -25,7 +25,8 @@ from pixelproof.deployments import (
 )
 from pixelproof.errors import ServiceError
 from pixelproof.services import Service, ServiceLog, Services
-from pixelproof.stores import check_store, experiment_name, follow_move, plain, server_of
+from pixelproof.stores import check_store, plain, server_of
+from pixelproof.tracking import Tracker
 from pixelproof.workflow import experiment_address, free_port, mlflow_command, mlflow_environment
 
 LOG = Path("mlruns/serve.log")
@@ -61,7 +62,7 @@ def _mlflow(services: Services, port: int) -> tuple[str, Service | None]:
     if store.folder is None:
         return store.uri, None
     store.folder.mkdir(parents=True, exist_ok=True)
-    follow_move(store, experiment_name())
+    Tracker(store)  # makes the database once, and the artifacts' address that of this machine
     found = free_port(port)
     url = f"http://127.0.0.1:{found}"
     service = Service(

@@ -1,0 +1,191 @@
+"""What a team leaves running, as a whole: schedule, gate, registry, rollback, on real servers."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.conftest import ROOT
+from tests.flows.test_serve import Serving, wait
+from tests.repository import make_repository, run
+
+FRAGILE = {
+    "classifier": "python:planted_networks:fragile",
+    "weights": "none",
+    "classes": ["bad", "good"],
+    "mean": [0.0, 0.0, 0.0],
+    "std": [1.0, 1.0, 1.0],
+    "epochs": 0,
+}
+ROBUST = FRAGILE | {"classifier": "python:planted_networks:robust"}
+
+
+def planted(content: dict[str, Any]) -> None:
+    """An original that a hot pixel fools, and arms that are hardly trained any further."""
+    content["baselines"] = {"baseline": FRAGILE}
+    content["finetune"] |= {"epochs": 1, "learning_rate": 0.0001}
+    content["attack"] = {"epsilon": 120}
+    content["evaluate"] = dict.fromkeys(content["evaluate"]) | {  # DVC wants each key to be there
+        "draws": 2,
+        "protocols": ["held_out"],
+        "transfer_fgsm": True,
+        "batch_size": 32,
+        "stuck": {"n": [64]},
+        "whitebox_fgsm": {"epsilon": [4]},
+        "whitebox_iterated": {"epsilon": [4], "steps": [3], "images": 30},
+    }
+    content["gate"] |= {"accuracy_margin": 0.2, "attack_margin": 0.2, "draws": 4}
+    content["compute"] = {"parallel": 2}
+
+
+def better(content: dict[str, Any]) -> None:
+    content["baselines"]["sound"] = ROBUST
+    content["finetune"]["arms"]["stuck-8"] |= {"baseline": "sound"}
+    content["models"] = ["baseline", "sound", "clean", "stuck-8"]
+
+
+def worse(content: dict[str, Any]) -> None:
+    del content["baselines"]["sound"]
+    content["finetune"]["arms"]["stuck-8"] |= {"baseline": "baseline", "seed": 9}
+    content["models"] = ["baseline", "clean", "stuck-8"]
+
+
+def commit(root: Path, change: Callable[[dict[str, Any]], None], words: str) -> None:
+    yaml = YAML(typ="safe")
+    content = yaml.load(root / "params.yaml")
+    change(content)
+    yaml.dump(content, root / "params.yaml")
+    run(root, "git", "add", "-A")
+    run(root, "git", "commit", "-qm", words)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    root = tmp_path / "project"
+    root.mkdir()
+    make_repository(root)
+    shutil.copytree(ROOT / "flows", root / "flows")
+    (root / "mlruns").mkdir()
+    shutil.copy(ROOT / "mlruns" / ".gitignore", root / "mlruns")
+    shutil.copy(ROOT / "tests" / "planted_networks.py", root)
+    text = (ROOT / "prefect.yaml").read_text()
+    assert text.count('"0 2 * * *"') == 1
+    (root / "prefect.yaml").write_text(text.replace('"0 2 * * *"', '"* * * * *"'))
+    commit(root, planted, "planted")
+    return root
+
+
+@pytest.fixture
+def serving(project: Path, tmp_path: Path) -> Iterator[Serving]:
+    with Serving(project, tmp_path / "home") as one:
+        yield one
+
+
+def runs(serving: Serving) -> list[dict[str, Any]]:
+    body = {"flow_runs": {"state": {"type": {"not_any_": ["SCHEDULED"]}}}}
+    found: list[dict[str, Any]] = serving.ask("flow_runs/filter", body)
+    return found
+
+
+def harden(serving: Serving) -> str:
+    """Run the deployment now; its final message."""
+    flow_run = serving.start("harden/harden-nightly")
+    return finished(serving, flow_run)
+
+
+def finished(serving: Serving, flow_run: str) -> str:
+    ends = ("Completed", "Failed", "Crashed", "Cancelled")
+    wait(lambda: serving.state(flow_run) in ends, 150)
+    found = serving.ask(f"flow_runs/{flow_run}")
+    assert found["state_name"] == "Completed", (found["state"]["message"], serving.log()[-6000:])
+    return str(found["state"]["message"])
+
+
+def pause(serving: Serving, name: str) -> None:
+    (schedule,) = serving.deployment(name)["schedules"]
+    words = ["prefect", "deployment", "schedule", "pause", name, schedule["id"]]
+    serving.command(*words, PREFECT_API_URL=serving.api)
+
+
+def aliases(serving: Serving) -> dict[str, int]:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(serving.address("MLflow").partition("/#")[0])
+    return {key: int(one) for key, one in client.get_registered_model("toy").aliases.items()}
+
+
+def test_hardening_by_schedule_then_gate_then_rollback(serving: Serving) -> None:
+    wait(lambda: [one for one in runs(serving) if one["auto_scheduled"]], 90)
+    first = next(one for one in runs(serving) if one["auto_scheduled"])
+    pause(serving, "harden/harden-nightly")
+    said = finished(serving, first["id"])
+    assert said.startswith("REJECTED: stuck-8 against version 1: it lacks Pi below the champion's")
+    assert aliases(serving) == {"champion": 1}
+
+    before = (serving.root / "params.yaml").read_bytes()
+    said = harden(serving)
+    assert said == "nothing to do: stuck-8 is version 2, judged against version 1 before: REJECTED"
+    assert aliases(serving) == {"champion": 1}
+
+    commit(serving.root, better, "a planted better challenger")
+    said = harden(serving)
+    assert said.startswith("PASSED: stuck-8 against version 1: Pi below the champion's: by ")
+    assert said.endswith("; version 3 is the champion")
+    assert aliases(serving) == {"champion": 3, "previous": 1}
+
+    commit(serving.root, worse, "a planted worse challenger")
+    said = harden(serving)
+    assert said.startswith("REJECTED: stuck-8 against version 3: it lacks Pi below the champion's")
+    assert aliases(serving) == {"champion": 3, "previous": 1}
+
+    out = serving.command("pixelproof", "rollback", "--why", "a trial")
+    assert out == "version 1 of toy is the champion again, 3 was left\n"
+    assert aliases(serving) == {"champion": 1, "previous": 1}
+
+    assert not (serving.root / "artifacts").exists(), "all was done in the worktree"
+    assert not (serving.root / "dvc.lock").exists()
+    assert before != (serving.root / "params.yaml").read_bytes()
+    check_artifact(serving)
+    check_logged(serving)
+
+
+def check_artifact(serving: Serving) -> None:
+    (artifact,) = serving.ask(
+        "artifacts/latest/filter", {"artifacts": {"key": {"any_": ["result"]}}}
+    )
+    words = artifact["data"]
+    assert words.startswith("**REJECTED: stuck-8 against version 3")
+    assert "| **fails** | Pi below the champion's" in words
+    assert "](data:image/png;base64," in words
+    assert f"[MLflow run]({serving.address('MLflow').partition('/#')[0]}" in words
+    events = serving.ask("events/filter", {"filter": {"event": {"prefix": ["pixelproof."]}}})
+    (event,) = events["events"]
+    assert event["event"] == "pixelproof.champion.promoted"
+    assert event["payload"]["champion"] == 3
+
+
+def check_logged(serving: Serving) -> None:
+    """The original, once, and the challengers alone; each version says where it comes from."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(serving.address("MLflow").partition("/#")[0])
+    experiment = client.get_experiment_by_name("pixelproof")
+    assert experiment is not None
+    models = client.search_logged_models([experiment.experiment_id])
+    assert sorted(one.name for one in models) == ["baseline", "stuck-8", "stuck-8", "stuck-8"]
+    version = client.get_model_version("toy", "3")
+    verdict = json.loads(version.tags["verdict.json"])
+    assert verdict["outcome"] == version.tags["verdict"] == "PASSED"
+    assert verdict["champion"] == 1
+    for key in ("git.commit", "dvc.data", "dvc.lock", "params", "seed", "prefect.flow_run"):
+        assert version.tags[key], key
+    assert version.tags["promoted.by"] == f"flow run {version.tags['prefect.flow_run']}"
+    assert "| holds | Pi below the champion's" in str(version.description)
+    pipeline = client.get_run(version.tags["mlflow.pipeline_run"])
+    assert pipeline.data.tags["mlflow.note.content"].startswith("PASSED: stuck-8 against version 1")
+    kept = {one.path for one in client.list_artifacts(pipeline.info.run_id)}
+    assert {"verdict.json", "dvc.lock"} <= kept
