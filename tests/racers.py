@@ -13,6 +13,7 @@ from pixelproof.registry import OUTCOME, Registry, Version
 from pixelproof.stores import Store
 from pixelproof.tracking import Tracker
 from tests import planted
+from tests.conftest import SIZE
 from tests.tiny_network import factory
 
 Logged = tuple[str, str]  # the ids of a logged model and of its run
@@ -27,6 +28,7 @@ def save_model(folder: Path, seed: int) -> Path:
     classifier = Classifier(
         network, "python:tiny_network:factory", ("bad", "good"), (0.3,) * 3, (0.2,) * 3, {}
     )
+    classifier.size = SIZE
     save_classifier(classifier, folder, [])
     return folder
 

@@ -21,7 +21,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def server(command: list[str], home: Path) -> Iterator[None]:
+def server(command: list[str], home: Path, **variables: str) -> Iterator[None]:
     """A server in a process group of its own, which is ended with it."""
     environment = os.environ | {
         "PREFECT_HOME": str(home),
@@ -29,6 +29,7 @@ def server(command: list[str], home: Path) -> Iterator[None]:
         "DO_NOT_TRACK": "1",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        **variables,
     }
     with (home / "log").open("w") as log:
         process = subprocess.Popen(

@@ -1,23 +1,31 @@
 """The registry in a real MLflow server: races, kills at each step, lost replies."""
 
+import json
 import multiprocessing
 import os
+import shutil
 import signal
+import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import chdir
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 from pixelproof import files
+from pixelproof.classifiers import load_classifier
 from pixelproof.errors import DataError, IntegrityError, ParameterError
 from pixelproof.hardening import settle
 from pixelproof.registry import CHAMPION, FROM, OUTCOME, PREVIOUS, REFUSED, Registry, Version
+from pixelproof.serving import ServedClassifier
 from pixelproof.trial import weights_of
 from tests import racers
-from tests.conftest import ROOT, write_params
+from tests.conftest import ROOT, draw_image, write_params
 from tests.racers import (
     Logged,
     contend,
@@ -279,3 +287,66 @@ class TestDownload:
             client.create_model_version(registry.name, source)
         with pytest.raises(DataError, match="version 2: expected a model that pixelproof"):
             registry.download(registry.versions()[1], place)
+
+
+class TestServing:
+    """`models:/NAME@champion` answers for raw images, with the code that was logged with it."""
+
+    @pytest.fixture
+    def image(self) -> npt.NDArray[np.uint8]:
+        return np.asarray(draw_image(1, 7, 30, 20))
+
+    @pytest.fixture
+    def served(self, registry: Registry, place: Path) -> str:
+        shutil.copy(ROOT / "tests" / "tiny_network.py", place)  # a network of a person's own
+        folder = save_model(place / "model", 1)
+        version = registry.register(weights_of(folder), *log_model(registry, folder), {})
+        registry.promote(version, None, "test")
+        return f"models:/{registry.name}@champion"
+
+    def test_without_this_package(
+        self, served: str, port: str, image: npt.NDArray[np.uint8], tmp_path: Path
+    ) -> None:
+        np.save(tmp_path / "image.npy", image[None])
+        code = (
+            "import sys\n"
+            "sys.path = [one for one in sys.path if not one.endswith('src')]\n"
+            "import mlflow, numpy\n"
+            f"model = mlflow.pyfunc.load_model({served!r})\n"
+            "found = model.predict(numpy.load('image.npy'))\n"
+            "import pixelproof\n"
+            "print(pixelproof.__file__, found.columns.tolist(), len(found), sep='|')\n"
+        )
+        (tmp_path / "elsewhere").mkdir()
+        shutil.copy(tmp_path / "image.npy", tmp_path / "elsewhere")
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=tmp_path / "elsewhere",
+            env=os.environ | {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}", "PYTHONPATH": ""},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        package, columns, rows = done.stdout.strip().splitlines()[-1].split("|")
+        assert not package.startswith(str(ROOT))
+        assert (columns, rows) == ("['prediction', 'probability']", "1")
+
+    def test_by_mlflow_models_serve(
+        self, served: str, port: str, image: npt.NDArray[np.uint8], place: Path
+    ) -> None:
+        found = str(free_port())
+        command = ["mlflow", "models", "serve", "-m", served, "--env-manager", "local"]
+        command += ["--host", "127.0.0.1", "--port", found]
+        with server(command, place, MLFLOW_TRACKING_URI=f"http://127.0.0.1:{port}"):
+            wait_for(f"http://127.0.0.1:{found}/health", place / "log")
+            request = urllib.request.Request(
+                f"http://127.0.0.1:{found}/invocations",
+                json.dumps({"inputs": [image.tolist()]}).encode(),
+                {"Content-Type": "application/json"},
+            )
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                (told,) = json.loads(answer.read())["predictions"]
+        expected = ServedClassifier(load_classifier(place / "model")).predict(image[None])
+        assert told["prediction"] == expected["prediction"][0]
+        assert told["probability"] == pytest.approx(expected["probability"][0])
