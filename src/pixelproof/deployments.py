@@ -32,18 +32,9 @@ def prefect_client(url: str) -> "Iterator[SyncPrefectClient]":
     import httpx
     from prefect.client.orchestration import get_client
     from prefect.exceptions import PrefectHTTPStatusError
-    from prefect.settings import (
-        PREFECT_API_REQUEST_TIMEOUT,
-        PREFECT_API_URL,
-        PREFECT_CLIENT_MAX_RETRIES,
-        temporary_settings,
-    )
+    from prefect.settings import PREFECT_API_REQUEST_TIMEOUT, PREFECT_API_URL, temporary_settings
 
-    quick = {
-        PREFECT_API_URL: url,
-        PREFECT_API_REQUEST_TIMEOUT: 20.0,
-        PREFECT_CLIENT_MAX_RETRIES: 3,
-    }
+    quick = {PREFECT_API_URL: url, PREFECT_API_REQUEST_TIMEOUT: 20.0}
     try:
         with (
             temporary_settings({PREFECT_API_URL: url, **quick}),
