@@ -15,6 +15,7 @@ from pixelproof.errors import ParameterError, ServiceError
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.responses import DeploymentResponse
 
 POOL = "pixelproof"
 PREFECT_FILE = Path("prefect.yaml")
@@ -32,18 +33,9 @@ def prefect_client(url: str) -> "Iterator[SyncPrefectClient]":
     import httpx
     from prefect.client.orchestration import get_client
     from prefect.exceptions import PrefectHTTPStatusError
-    from prefect.settings import (
-        PREFECT_API_REQUEST_TIMEOUT,
-        PREFECT_API_URL,
-        PREFECT_CLIENT_MAX_RETRIES,
-        temporary_settings,
-    )
+    from prefect.settings import PREFECT_API_REQUEST_TIMEOUT, PREFECT_API_URL, temporary_settings
 
-    quick = {
-        PREFECT_API_URL: url,
-        PREFECT_API_REQUEST_TIMEOUT: 20.0,
-        PREFECT_CLIENT_MAX_RETRIES: 3,
-    }
+    quick = {PREFECT_API_URL: url, PREFECT_API_REQUEST_TIMEOUT: 20.0}
     try:
         with (
             temporary_settings({PREFECT_API_URL: url, **quick}),
@@ -150,16 +142,40 @@ def deploy(url: str, zone: str, tell: Callable[[str], object]) -> None:
         raise ServiceError(f"prefect deploy: {lines[-1] if lines else done.returncode}")
 
 
+def _read(client: "SyncPrefectClient", names: list[str]) -> "list[DeploymentResponse]":
+    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
+
+    wanted = DeploymentFilter(name=DeploymentFilterName(any_=names))
+    return client.read_deployments(deployment_filter=wanted)
+
+
+@contextmanager
+def keep_switches(client: "SyncPrefectClient", names: list[str]) -> Iterator[None]:
+    """Have schedules and triggers that a person has switched off stay so while they are renewed."""
+    schedules = {
+        (one.id, schedule.slug)
+        for one in _read(client, names)
+        for schedule in one.schedules
+        if not schedule.active
+    }
+    triggers = {one.name for one in client.read_automations() if not one.enabled}
+    yield
+    for one in _read(client, names):
+        for schedule in one.schedules:
+            if schedule.id and (one.id, schedule.slug) in schedules:
+                client.update_deployment_schedule(one.id, schedule.id, active=False)
+    for automation in client.read_automations():
+        if automation.enabled and automation.name in triggers:
+            client.pause_automation(automation.id)
+
+
 def read_schedules(client: "SyncPrefectClient", names: list[str]) -> dict[str, list[str]]:
     """When each deployment starts by itself, for people; empty where on an event.
 
     Raises:
         ServiceError: The server does not know one of them.
     """
-    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
-
-    wanted = DeploymentFilter(name=DeploymentFilterName(any_=names))
-    found = {one.name: one for one in client.read_deployments(deployment_filter=wanted)}
+    found = {one.name: one for one in _read(client, names)}
     if missing := [name for name in names if name not in found]:
         raise ServiceError(f"prefect deploy: {missing} of {PREFECT_FILE} did not arrive")
     return {
@@ -169,6 +185,7 @@ def read_schedules(client: "SyncPrefectClient", names: list[str]) -> dict[str, l
             for one in found[name].schedules
             if one.active
         ]
+        or (["switched off"] if found[name].schedules else [])
         for name in names
     }
 

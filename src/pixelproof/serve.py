@@ -18,6 +18,7 @@ from pixelproof.deployments import (
     deploy,
     deployment_names,
     ensure_pool,
+    keep_switches,
     prefect_client,
     read_schedules,
     read_timezone,
@@ -159,7 +160,8 @@ def serve(notify: str | None, prefect_port: int, mlflow_port: int) -> None:
                 services.wait(service)
         with prefect_client(api) as client:
             ensure_pool(client)
-            deploy(api, zone, lambda line: log.write("deploy", line))
+            with keep_switches(client, names):
+                deploy(api, zone, lambda line: log.write("deploy", line))
             schedules = read_schedules(client, names)
             ensure_automations(client, notify or os.environ.get(NOTIFY) or None)
             for name in crash_dead_runs(client, POOL, alone=prefect is not None):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -149,14 +150,23 @@ class Serving:
     def api(self) -> str:
         return f"{self.address('Prefect')}/api"
 
-    def ask(self, path: str, body: Any = None) -> Any:
+    def ask(self, path: str, body: Any = None, method: str | None = None) -> Any:
         request = urllib.request.Request(
             f"{self.api}/{path}",
             None if body is None else json.dumps(body).encode(),
             {"Content-Type": "application/json"},
+            method=method,
         )
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.loads(answer.read() or b"null")
+        for last in (False, False, False, True):
+            try:
+                with urllib.request.urlopen(request, timeout=70) as answer:
+                    return json.loads(answer.read() or b"null")
+            except urllib.error.HTTPError as error:
+                with error:  # a locked SQLite: Prefect's own clients try again, too
+                    if error.code != 503 or last:
+                        raise
+                time.sleep(1)
+        return None
 
     def command(self, *words: str, code: int = 0, **variables: str) -> str:
         done = subprocess.run(
@@ -246,16 +256,11 @@ def test_the_deployments_explain_themselves(serving: Serving) -> None:
     assert nightly["parameters"] == {"revision": "HEAD", "promotion": "promote"}
     (schedule,) = nightly["schedules"]
     assert schedule["schedule"]["timezone"] == "Europe/Berlin"
-    for name, strategy in {
-        "harden/harden-nightly": "CANCEL_NEW",
-        "harden/harden-on-new-data": "ENQUEUE",
-        "score/score-weekly": "CANCEL_NEW",
-    }.items():
+    for name in ("harden/harden-nightly", "harden/harden-on-new-data", "score/score-weekly"):
         found = serving.deployment(name)
         assert found["description"]
         assert found["tags"] == ["pixelproof"]
-        assert found["global_concurrency_limit"]["limit"] == 1
-        assert found["concurrency_options"]["collision_strategy"] == strategy
+        assert not found["global_concurrency_limit"], "its lease would end a run with the server"
         assert str(serving.root) not in json.dumps(found), "a worker may lie elsewhere"
     assert serving.ask("work_pools/pixelproof")["concurrency_limit"] == 1
 
@@ -287,8 +292,8 @@ def test_announced_images_start_a_hardening(serving: Serving) -> None:
 def test_an_announcement_that_cannot_be_made(
     serving: Serving, url: str | None, missing: bool, code: int, words: str
 ) -> None:
-    if missing:
-        (serving.root / "data.dvc").unlink()
+    path = serving.root / "data.dvc"
+    path.unlink(missing_ok=True) if missing else path.write_text("outs: []\n")
     variables = {"PREFECT_API_URL": url} if url else {}
     out = serving.command("pixelproof", "announce-data", code=code, **variables)
     assert words in out
@@ -359,8 +364,6 @@ def test_a_prefect_server_that_dies_is_started_anew_and_its_run_completes(
     wait(lambda: serving.state(flow_run) == "Completed", 120)
     assert len(serving.lines("ended")) == before + 1
     assert "prefect ended with" in serving.log()
-    limit = serving.deployment("harden/harden-nightly")["global_concurrency_limit"]
-    assert limit["active_slots"] == 0
 
 
 def test_existing_servers_are_used(serving: Serving, tmp_path: Path) -> None:
@@ -408,10 +411,14 @@ def test_a_dead_run_is_crashed_and_the_next_one_goes_through(serving: Serving) -
 def test_nothing_outlives_it_and_the_next_one_closes_what_was_left(serving: Serving) -> None:
     flow_run = serving.start("harden/harden-nightly", seconds=300)
     wait(lambda: serving.state(flow_run) == "Running")
+    weekly = serving.deployment("score/score-weekly")
+    switch = f"deployments/{weekly['id']}/schedules/{weekly['schedules'][0]['id']}"
+    serving.ask(switch, {"active": False}, "PATCH")
     serving.process.kill()
     wait(lambda: not serving.processes(), 25)
     with Serving(serving.root, serving.home) as again:
         assert again.state(flow_run) == "Crashed"
+        assert "score-weekly        switched off" in again.said
         names = [one["name"] for one in again.ask("automations/filter", {})]
         assert len(names) == len(set(names)) >= 3
         ended = again.start("harden/harden-nightly", seconds=300)
