@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -63,9 +64,9 @@ def commit(root: Path, change: Callable[[dict[str, Any]], None], words: str) -> 
     run(root, "git", "commit", "-qm", words)
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    root = tmp_path / "project"
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("hardening") / "project"
     root.mkdir()
     make_repository(root)
     shutil.copytree(ROOT / "flows", root / "flows")
@@ -79,10 +80,11 @@ def project(tmp_path: Path) -> Path:
     return root
 
 
-@pytest.fixture
-def serving(project: Path, tmp_path: Path) -> Iterator[Serving]:
-    with Serving(project, tmp_path / "home") as one:
+@pytest.fixture(scope="module")
+def serving(project: Path) -> Iterator[Serving]:
+    with Serving(project, project.with_name("home")) as one:
         yield one
+    assert not one.processes()
 
 
 def runs(serving: Serving) -> list[dict[str, Any]]:
@@ -189,3 +191,22 @@ def check_logged(serving: Serving) -> None:
     assert pipeline.data.tags["mlflow.note.content"].startswith("PASSED: stuck-8 against version 1")
     kept = {one.path for one in client.list_artifacts(pipeline.info.run_id)}
     assert {"verdict.json", "dvc.lock"} <= kept
+
+
+def test_a_cancelled_hardening_leaves_no_process_and_the_next_one_goes_on(
+    serving: Serving,
+) -> None:
+    checkpoints = serving.root / ".pixelproof" / "worktrees" / "harden" / "artifacts/checkpoints"
+    flow_run = serving.start("harden/harden-nightly", **{"finetune.epochs": 5000})
+    wait(lambda: list(checkpoints.glob("*/*/state.pt")), 120)
+    assert serving.processes("stage finetune")
+    before = aliases(serving)
+    stopped = time.monotonic()
+    state = {"state": {"type": "CANCELLING"}, "force": False}
+    serving.ask(f"flow_runs/{flow_run}/set_state", state)
+    wait(lambda: not serving.processes("pixelproof stage") and not serving.processes("dvc"), 15)
+    wait(lambda: serving.state(flow_run) == "Cancelled", 30)
+    assert time.monotonic() - stopped < 30
+    assert aliases(serving) == before
+    said = harden(serving)
+    assert said.startswith("REJECTED: stuck-8 against version 1"), "the one that was rolled back to"
