@@ -9,12 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from pixelproof.comparison import Comparison, boundary, common_images, results
+from pixelproof.core.gradient_free import square_attack
 from pixelproof.core.gradients import boundary_distance, fgsm, iterated_fgsm
 from pixelproof.ledger import LedgerWriter
 from pixelproof.masking import gradient_checks, masked
 from pixelproof.params import Params, parse_params
 
-SIDE, COUNT, EPSILONS, STEPS = 8, 80, (2, 4), 5
+SIDE, COUNT, EPSILONS, STEPS, QUERIES = 8, 80, (2, 4), 5, 100
+IDS = np.arange(COUNT, dtype=np.uint64)
 
 
 class Honest(nn.Module):
@@ -59,6 +61,8 @@ def ledger(model: nn.Module, images: Tensor, labels: Tensor, borrowed: Tensor) -
         add("whitebox_fgsm", fgsm(model, images, labels, epsilon), epsilon=epsilon, steps=1)
         found = iterated_fgsm(model, images, labels, epsilon, STEPS)
         add("whitebox_iterated", found, epsilon=epsilon, steps=STEPS)
+        found = square_attack(model, images, labels, IDS, epsilon, QUERIES)
+        add("gradient_free", found, epsilon=epsilon, steps=QUERIES)
     distance = boundary_distance(model, images, labels).numpy()
     predicted = labels.numpy()
     writer.add("boundary", names, truth, predicted, distance, split="held_out", n=0, draw=0)
@@ -107,4 +111,7 @@ def test_a_hidden_gradient_is_noticed(planted: Callable[[], nn.Module]) -> None:
     found = flags(planted)
     assert found["base"] == found["clean"] == []
     assert "its own examples fool no fewer than its original's, at epsilon 2" in found["hard"]
+    for epsilon in EPSILONS:
+        words = f"{QUERIES} queries without a gradient fool no more than {STEPS} steps"
+        assert f"{words}, at epsilon {epsilon}" in found["hard"]
     assert ("no image has a gradient of zero" in found["hard"]) == (planted is Quantised)

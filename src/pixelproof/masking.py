@@ -15,6 +15,8 @@ import numpy.typing as npt
 from pixelproof.comparison import Comparison, wrong_by_id
 from pixelproof.core.statistics import paired_difference
 
+ITERATED = "whitebox_iterated"
+
 
 @dataclass(frozen=True)
 class Check:
@@ -40,6 +42,7 @@ def gradient_checks(comparison: Comparison) -> list[Check]:
         found += _more_epsilon(comparison, model)
         found += _more_steps(comparison, model)
         found += _own_examples_best(comparison, model)
+        found += _gradient_best(comparison, model)
         found += _gradient_there(comparison, model)
     return found
 
@@ -65,10 +68,12 @@ def _compare(
     return found.high >= 0, f"{rates} of {len(images)} images"
 
 
-def _attacks(comparison: Comparison, model: str) -> list[tuple[str, int, int]]:
-    """The white-box attacks on a model: (experiment, steps, epsilon), from weak to strong."""
+def _attacks(
+    comparison: Comparison, model: str, kind: str = "whitebox"
+) -> list[tuple[str, int, int]]:
+    """The attacks on a model itself: (experiment, steps, epsilon), from weak to strong."""
     table = comparison.table
-    chosen = (table["model"] == model) & table["experiment"].str.startswith("whitebox")
+    chosen = (table["model"] == model) & table["experiment"].str.startswith(kind)
     rows = table[chosen].sort_values(["experiment", "steps", "epsilon"])
     keys = zip(rows["experiment"], rows["steps"], rows["epsilon"], strict=True)
     return [(str(name), int(steps), int(epsilon)) for name, steps, epsilon in keys]
@@ -83,7 +88,7 @@ def _more_epsilon(comparison: Comparison, model: str) -> list[Check]:
     attacks = _attacks(comparison, model)
     found = []
     for weak, strong in pairwise(attacks):
-        if weak[:2] == strong[:2] and weak[0] == "whitebox_iterated":
+        if weak[:2] == strong[:2] and weak[0] == ITERATED:
             holds, figures = _compare(
                 comparison, _fooled(comparison, model, strong), _fooled(comparison, model, weak)
             )
@@ -118,6 +123,22 @@ def _own_examples_best(comparison: Comparison, model: str) -> list[Check]:
     holds, figures = _compare(comparison, _fooled(comparison, model, own), borrowed)
     words = f"its own examples fool no fewer than its original's, at epsilon {epsilon}"
     return [Check(model, words, holds, figures)]
+
+
+def _gradient_best(comparison: Comparison, model: str) -> list[Check]:
+    """Queries alone must not beat the strongest attack by gradient, at the same epsilon."""
+    found = []
+    for experiment, queries, epsilon in _attacks(comparison, model, "gradient_free"):
+        steps = [one[1] for one in _attacks(comparison, model, ITERATED) if one[2] == epsilon]
+        if steps:
+            holds, figures = _compare(
+                comparison,
+                _fooled(comparison, model, (ITERATED, max(steps), epsilon)),
+                _fooled(comparison, model, (experiment, queries, epsilon)),
+            )
+            words = f"{queries} queries without a gradient fool no more than {max(steps)} steps"
+            found.append(Check(model, f"{words}, at epsilon {epsilon}", holds, figures))
+    return found
 
 
 def _gradient_there(comparison: Comparison, model: str) -> list[Check]:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 GALLERY = 8  # images that flip
 REGRESSED = 12
+ATTACKS = ("whitebox_fgsm", "whitebox_iterated", "gradient_free")
 _INK = "#010203"  # what figures are drawn in, replaced by the page's own colour
 Table = dict[str, Any]
 
@@ -213,17 +214,25 @@ def _tables(comparison: Comparison) -> list[Table]:
                 rows, "epsilon", "FGSM examples of the original (Table 11)", note, "epsilon {}/255"
             )
         )
-    attacks = [of[one] for one in ("whitebox_fgsm", "whitebox_iterated") if one in of]
+    attacks = [of[one] for one in ATTACKS if one in of]
     if attacks:
-        rows = pd.concat(attacks)
-        steps = rows["steps"].map(lambda one: "one step" if one == 1 else f"{one} steps")
-        note = "Attacks on each model itself: wrong, of the common images that were attacked."
-        tables.append(
-            _grid(rows.assign(row=steps), "epsilon", "White-box attacks", note, "epsilon {}/255")
+        rows = pd.concat(attacks).sort_values("epsilon", kind="stable")
+        how = [_how(*one) for one in zip(rows["experiment"], rows["steps"], strict=True)]
+        note = (
+            "Wrong, of the common images that were attacked. Queries: the Square Attack, which "
+            "asks for scores and needs no gradient."
         )
+        title = "Attacks on each model itself"
+        tables.append(_grid(rows.assign(row=how), "epsilon", title, note, "epsilon {}/255"))
     if len(comparison.boundary):
         tables.append(_boundary(comparison))
     return tables
+
+
+def _how(experiment: str, steps: int) -> str:
+    if experiment == "gradient_free":
+        return f"{steps} queries"
+    return "one step" if steps == 1 else f"{steps} steps"
 
 
 def _beyond_control(comparison: Comparison) -> Table:
@@ -310,7 +319,7 @@ def _masking(checks: list[Check]) -> Table:
         "title": "Masked gradients",
         "note": "Attacks that follow the gradient prove nothing where it is hidden. The checks: "
         "more epsilon and more steps fool no fewer; a model's own examples beat borrowed ones; "
-        "no gradient is zero. Attacks without a gradient are not among them.",
+        "an attack without a gradient fools no more than one by gradient; no gradient is zero.",
         "head": ["model", "", "checks", "found"],
         "rows": rows,
     }

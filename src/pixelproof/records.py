@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COMPARED_N = 64  # the paper's largest number of changed pixels, told beside the reference point
+STEPPED = {"whitebox_iterated": "steps", "gradient_free": "queries"}  # what `steps` counts
 
 
 @dataclass(frozen=True)
@@ -272,8 +273,8 @@ def _rows(table: "pd.DataFrame") -> Iterator[tuple[str, float, int]]:
             yield f"by_side/area_n{row['n']}_error_rate", rate, int(row["area"])
         elif experiment == "adversarial_pixels":
             yield "by_n/adversarial_pixels_error_rate", rate, int(row["n"])
-        elif experiment == "whitebox_iterated":
-            strength = f"epsilon{row['epsilon']}_steps{row['steps']}"
+        elif experiment in STEPPED:
+            strength = f"epsilon{row['epsilon']}_{STEPPED[experiment]}{row['steps']}"
             yield f"{experiment}/error_rate_{strength}", rate, 0
         elif math.isfinite(row["pi"]):
             yield f"by_n/{experiment}_error_rate", rate, int(row["n"])

@@ -82,7 +82,7 @@ def test_each_stage_leaves_what_the_next_needs(finished: Path) -> None:
     assert digest["held_out_images"] == len(held_out.ids)
     assert digest["left_out_as_seen"] == 0
     table = pd.read_csv("metrics/results.csv")
-    assert len(table) == 3 * (1 + 2 + 2 + 2 + 1 + 2 + 2) + 2 + 2 + 3 * (1 + 2 + 2)
+    assert len(table) == 3 * (1 + 2 + 2 + 2 + 1 + 2 + 2 + 1) + 2 + 2 + 3 * (1 + 2 + 2)
     assert list(pd.read_csv("metrics/boundary.csv")["model"]) == ["baseline", "clean", "stuck-8"]
     assert Path("plots/error_rates.svg").read_text().startswith("<?xml")
 
