@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 OUTSIDE_DEPS = {"pixelproof", "pixelproof.cli", "pixelproof.errors", "pixelproof.tracking"}
 LAYERS = [
     ["cli"],
-    ["workflow", "profiles", "pipeline"],
+    ["workflow", "profiles", "pipeline", "lookback"],
     ["commands", "demo"],
     ["sender"],
     ["tracking"],
@@ -24,7 +24,7 @@ LAYERS = [
     ["records", "stores"],
     ["stages", "serving"],
     ["page"],
-    ["claims", "evaluation", "masking", "report", "template"],
+    ["against", "claims", "evaluation", "masking", "report", "template"],
     ["sweep", "training", "comparison"],
     ["adversarial", "change_sets", "ledger", "augmentations"],
     ["classifiers", "architectures", "class_names", "imagenet"],

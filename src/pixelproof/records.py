@@ -225,16 +225,23 @@ def training(params: Params, name: str) -> Record:
 
 
 def evaluation(params: Params, name: str) -> Record:
-    """What a model is worth on the unchanged held-out images."""
+    """What a model is worth on the unchanged held-out images; the ledger, to look back at."""
     from pixelproof.comparison import clean_figures, of_split
     from pixelproof.ledger import read_ledger
 
-    ledger = of_split(read_ledger(LEDGER / f"{name}.parquet"), "held_out")
-    figures = clean_figures(ledger)
+    path = LEDGER / f"{name}.parquet"
+    figures = clean_figures(of_split(read_ledger(path), "held_out"))
     datasets = _images(params, "evaluation")
     for draws in dict.fromkeys(draws_name(grid.values, grid.area) for grid in params.grids):
         datasets += _draws(CHANGES / "test", draws, "evaluation")
-    return Record(name, "model", "evaluation", metrics=_clean(figures), datasets=datasets)
+    return Record(
+        name,
+        "model",
+        "evaluation",
+        metrics=_clean(figures),
+        datasets=datasets,
+        artifacts=[str(path)],
+    )
 
 
 def _bounded(

@@ -110,7 +110,8 @@ def _epsilons(table: pd.DataFrame, experiment: str) -> str:
     return "/".join(str(one) for one in found) or "-"
 
 
-def _align(rows: list[list[str]]) -> str:
+def align(rows: list[list[str]]) -> str:
+    """A table as text, its columns aligned; the first row is the head."""
     widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -161,7 +162,7 @@ def result_table(summary: Summary, table: pd.DataFrame) -> str:
         summary: What `metrics/summary.json` holds.
         table: What `metrics/results.csv` holds.
     """
-    return "\n".join([_align(_result_rows(summary, table)), "", *_legend(summary, table)])
+    return "\n".join([align(_result_rows(summary, table)), "", *_legend(summary, table)])
 
 
 def result_markdown(summary: Summary, table: pd.DataFrame) -> str:

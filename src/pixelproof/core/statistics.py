@@ -177,6 +177,9 @@ def paired_difference(
 ) -> Difference:
     """How much more often one model is wrong than another, on the same images and draws.
 
+    Where no image differs a bootstrap knows no width; the bounds are then those of the share of
+    images that might (Wilson), which no difference of rates can exceed.
+
     Args:
         wrong: (images, draws) of the model: true or false, or any number.
         other: (images, draws) of the other model.
@@ -194,6 +197,9 @@ def paired_difference(
     if wrong.shape != other.shape or wrong.size == 0:
         raise ValueError(f"expected equal, filled shapes, got {wrong.shape} and {other.shape}")
     differences = wrong.astype(np.float64) - other
+    if not differences.any():
+        _, most = wilson(0, len(differences), confidence)
+        return Difference(0.0, -most, most, 1.0)
     means = _resampled_means(differences, resamples, seed, by_draw)
     tail = (1 - confidence) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
