@@ -1,6 +1,7 @@
 """Models that hide their gradient, planted, and one that does not."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -83,8 +84,8 @@ def params() -> Params:
     )
 
 
-def flags(make: Callable[[], nn.Module]) -> dict[str, list[str]]:
-    """What is held against each of three models, the last of which is planted."""
+def compared(make: Callable[[], nn.Module]) -> Comparison:
+    """Three models, the last of which is planted."""
     torch.manual_seed(0)
     images = torch.randint(100, 156, (COUNT, 3, SIDE, SIDE), dtype=torch.uint8)
     labels = (Honest()(images.float() / 255).argmax(dim=1)).to(torch.int64)
@@ -98,12 +99,38 @@ def flags(make: Callable[[], nn.Module]) -> dict[str, list[str]]:
     }
     common = common_images(ledgers)
     table, far = results(ledgers, common, SIDE), boundary(ledgers, common, settings)
-    checks = gradient_checks(Comparison(settings, ledgers, common, table, far, {}))
-    return {name: masked(checks, name) for name in models}
+    return Comparison(settings, ledgers, common, table, far, {})
+
+
+def flags(make: Callable[[], nn.Module]) -> dict[str, list[str]]:
+    """What is held against each of the three models."""
+    comparison = compared(make)
+    checks = gradient_checks(comparison)
+    return {name: masked(checks, name) for name in comparison.ledgers}
 
 
 def test_an_honest_model_has_nothing_held_against_it() -> None:
     assert flags(Honest) == {"base": [], "clean": [], "hard": []}
+
+
+def test_an_attack_that_has_not_converged_is_told_but_hides_nothing() -> None:
+    comparison = compared(Honest)
+    strong = comparison.ledgers["hard"]
+    strong = strong[strong["experiment"] != "whitebox_fgsm"]  # which two steps must not fall below
+    weak = strong.copy()
+    chosen = weak["experiment"] == "whitebox_iterated"
+    weak.loc[chosen, "steps"] = 2
+    weak.loc[chosen, "prediction"] = weak.loc[chosen, "label"]  # fools none in two steps
+    both = pd.concat([strong, weak[chosen]], ignore_index=True)
+    ledgers = {**comparison.ledgers, "hard": both}
+    table = results(ledgers, comparison.common, SIDE)
+    checks = gradient_checks(replace(comparison, ledgers=ledgers, table=table))
+    failed = [(one.words, one.about) for one in checks if not one.holds]
+    assert failed == [
+        (f"{STEPS} steps fool no more than 2, at epsilon {epsilon}", "convergence")
+        for epsilon in EPSILONS
+    ]
+    assert masked(checks, "hard") == []
 
 
 @pytest.mark.parametrize("planted", [Saturated, Quantised])

@@ -105,6 +105,32 @@ def test_what_was_planted_is_found(better: Comparison) -> None:
     assert status["Ordinary augmentation does not help"] == "not comparable"
 
 
+def test_where_nothing_flips_nothing_is_claimed() -> None:
+    settings = params()
+    ledgers = {name: ledger(0.0, at, 1.0, settings) for at, name in enumerate(settings.models)}
+    common = common_images(ledgers)
+    table, far = results(ledgers, common, 16), boundary(ledgers, common, settings)
+    digest = summary(ledgers, common, settings)
+    comparison = Comparison(settings, ledgers, common, table, far, digest)
+    status = {words: one.status for words, one in by_words(claims(comparison)).items()}
+    for words in ("number of changed pixels", "magnitude of the change"):
+        assert status[f"Errors grow with the {words}"] == "not comparable"
+    assert status["The area of the changes matters little"] == "not comparable"
+    assert status["Retraining helps at every n"] == "not reproduced"
+    pi = digest["models"]["hard"]["pi"]
+    assert pi["value"] == pi["low"] == 0 < pi["high"]
+    against = digest["models"]["hard"]["versus_control"]
+    assert against["low"] < 0 < against["high"], "none was seen, which is not that there is none"
+
+
+def test_a_model_that_always_errs_has_its_figures() -> None:
+    always = compared(hard=100.0, distance=1.0)
+    entry = always.summary["models"]["hard"]
+    assert entry["error_rate"]["value"] == entry["error_rate"]["high"] == 1
+    assert 0.9 < entry["error_rate"]["low"] < 1
+    assert not re.search(r"\bnan\b", markdown(always, claims(always)))
+
+
 def test_an_arm_that_equals_its_control_is_no_improvement() -> None:
     equal = compared(hard=0.2, distance=1.0)
     found = by_words(claims(equal))

@@ -6,8 +6,8 @@ A check fails only where its paired 95 % interval says so; none has a constant t
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any
+from itertools import pairwise, product
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -27,12 +27,14 @@ class Check:
         words: What must hold.
         holds: Whether it does.
         found: The figures.
+        about: `masking`, or `convergence`: more steps would find more.
     """
 
     model: str
     words: str
     holds: bool
     found: str
+    about: Literal["masking", "convergence"] = "masking"
 
 
 def gradient_checks(comparison: Comparison) -> list[Check]:
@@ -41,6 +43,7 @@ def gradient_checks(comparison: Comparison) -> list[Check]:
     for model in comparison.ledgers:
         found += _more_epsilon(comparison, model)
         found += _more_steps(comparison, model)
+        found += _converged(comparison, model)
         found += _own_examples_best(comparison, model)
         found += _gradient_best(comparison, model)
         found += _gradient_there(comparison, model)
@@ -49,7 +52,8 @@ def gradient_checks(comparison: Comparison) -> list[Check]:
 
 def masked(checks: list[Check], model: str) -> list[str]:
     """Why a model's gradients are held to be masked; empty where nothing says so."""
-    return [one.words for one in checks if one.model == model and not one.holds]
+    failed = [one for one in checks if one.model == model and not one.holds]
+    return [one.words for one in failed if one.about == "masking"]
 
 
 def _compare(
@@ -108,6 +112,20 @@ def _more_steps(comparison: Comparison, model: str) -> list[Check]:
                 )
                 words = f"{many[1]} steps fool no fewer than {few[1]}, at epsilon {few[2]}"
                 found.append(Check(model, words, holds, figures))
+    return found
+
+
+def _converged(comparison: Comparison, model: str) -> list[Check]:
+    """More steps of the iterated attack must change nothing."""
+    attacks = [one for one in _attacks(comparison, model) if one[0] == ITERATED]
+    found = []
+    for few, many in product(attacks, attacks):
+        if few[2] == many[2] and few[1] < many[1]:
+            holds, figures = _compare(
+                comparison, _fooled(comparison, model, few), _fooled(comparison, model, many)
+            )
+            words = f"{many[1]} steps fool no more than {few[1]}, at epsilon {few[2]}"
+            found.append(Check(model, words, holds, figures, "convergence"))
     return found
 
 

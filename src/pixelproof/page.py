@@ -22,15 +22,17 @@ from pixelproof.core.statistics import rank_intervals
 from pixelproof.images import ImageSet, hex_id
 from pixelproof.layout import CHANGES
 from pixelproof.masking import Check
-from pixelproof.report import result_markdown, verdict
-from pixelproof.template import PAGE
+from pixelproof.report import draw_intervals, result_markdown, verdict
+from pixelproof.template import FAILED, PAGE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 GALLERY = 8  # images that flip
 REGRESSED = 12
+KEYS = ("value", "low", "high")
 ATTACKS = ("whitebox_fgsm", "whitebox_iterated", "gradient_free")
+WARNINGS = {"masking": "MASKED?", "convergence": "not converged"}  # of checks that fail
 _INK = "#010203"  # what figures are drawn in, replaced by the page's own colour
 Table = dict[str, Any]
 
@@ -72,21 +74,15 @@ def write_page(
         manifest: Of the images, as `select` wrote it.
         path: Of the HTML file; written whole or not at all.
     """
-    environment = jinja2.Environment(
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        extensions=["jinja2.ext.loopcontrols"],
-    )
-    environment.filters["slug"] = lambda words: re.sub(r"\W+", "-", words.lower())
     summary = comparison.summary
-    text = environment.from_string(PAGE).render(
+    text = _template(PAGE).render(
         verdict=verdict(summary),
         summary=summary,
         claims=claims,
         hero=_svg(_forest(comparison)),
         tables=[*_tables(comparison), _masking(checks)],
         figures=_svg(_error_rates(comparison)),
+        distances=_distances(comparison),
         gallery=_gallery(comparison, images, manifest),
         flips=_flips(summary),
         regressed=_regressed(comparison, manifest),
@@ -96,6 +92,22 @@ def write_page(
         versions={name: version(name) for name in ("pixelproof", "torch", "torchvision", "numpy")},
     )
     files.write_text(path, text)
+
+
+def failed_page(reason: str) -> str:
+    """A page that says why there is no result."""
+    return _template(FAILED).render(reason=reason)
+
+
+def _template(text: str) -> jinja2.Template:
+    environment = jinja2.Environment(
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=["jinja2.ext.loopcontrols"],
+    )
+    environment.filters["slug"] = lambda words: re.sub(r"\W+", "-", words.lower())
+    return environment.from_string(text)
 
 
 def markdown(comparison: Comparison, claims: list[Claim]) -> str:
@@ -127,15 +139,12 @@ def _forest(comparison: Comparison) -> "Figure":
 
     models = comparison.summary["models"]
     with mpl.rc_context(_style()):
-        figure = Figure(figsize=(7, 0.8 + 0.38 * len(models)), layout="constrained")
+        figure = Figure(figsize=(5.5, 0.9 + 0.38 * len(models)), layout="constrained")
         axis = figure.subplots()
-        for at, entry in enumerate(models.values()):
-            rate = {key: 100 * value for key, value in entry["error_rate"].items()}
-            axis.plot([rate["low"], rate["high"]], [at, at], color=f"C{at % 10}", linewidth=3)
-            axis.plot(rate["value"], at, "o", color=f"C{at % 10}", markersize=9)
-        axis.set_yticks(range(len(models)), list(models))
-        axis.invert_yaxis()
-        axis.set_xlim(left=0)
+        rates = {model: entry["error_rate"] for model, entry in models.items()}
+        draw_intervals(
+            axis, {model: [100 * rate[key] for key in KEYS] for model, rate in rates.items()}
+        )
         axis.set_xlabel("wrong, % of the common images (95 % interval)")
         axis.grid(axis="x", alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
@@ -149,6 +158,24 @@ def _error_rates(comparison: Comparison) -> "Figure":
 
     with mpl.rc_context(_style()):
         return error_rates_figure(comparison.table, comparison.params)
+
+
+def _distances(comparison: Comparison) -> str:
+    """The distances to the boundary as a figure; empty where they were not measured."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    table = comparison.boundary.set_index("model")[["median", "low", "high"]]
+    if table.empty or not np.isfinite(table.to_numpy(dtype=float)).all():
+        return ""
+    with mpl.rc_context(_style()):
+        figure = Figure(figsize=(8, 0.9 + 0.38 * len(table)), layout="constrained")
+        axis = figure.subplots()
+        draw_intervals(axis, {str(model): list(row) for model, row in table.iterrows()})
+        axis.set_xlabel("first-order distance to the decision boundary (median, 95 % interval)")
+        axis.grid(axis="x", alpha=0.3)
+        axis.spines[["top", "right"]].set_visible(False)
+    return _svg(figure)
 
 
 def _rate(row: pd.Series) -> str:
@@ -195,9 +222,9 @@ def _tables(comparison: Comparison) -> list[Table]:
         note = "The value moves by up to so much, clipped to 0..255."
         tables.append(_grid(rows, "n", "Magnitude (Table 7)", note))
     if "area" in of:
-        rows = of["area"].astype({"area": str})
-        rows = rows.assign(row=rows["area"] + " × " + rows["area"])
-        note = "Changes lie in a centred square of this side in pixels."
+        rows, side = of["area"], comparison.params.select.size
+        rows = rows.assign(row=rows["area"].map(lambda box: f"{box} × {box} ({box / side:.3g})"))
+        note = "Changes lie in a centred square of this side in pixels, and as a share of the side."
         tables.append(_grid(rows, "n", "Area (Table 8)", note))
     if "adversarial_pixels" in of:
         note = "FGSM examples that fool the model, then n pixels changed at random: still wrong."
@@ -312,14 +339,15 @@ def _masking(checks: list[Check]) -> Table:
     for model in dict.fromkeys(one.model for one in checks):
         own = [one for one in checks if one.model == model]
         failed = [one for one in own if not one.holds]
-        rows += [[model, "MASKED?", f"fails: {one.words}", one.found] for one in failed]
+        rows += [[model, WARNINGS[one.about], f"fails: {one.words}", one.found] for one in failed]
         if not failed:
             rows.append([model, "no sign", f"all {len(own)} checks hold", ""])
     return {
         "title": "Masked gradients",
         "note": "Attacks that follow the gradient prove nothing where it is hidden. The checks: "
         "more epsilon and more steps fool no fewer; a model's own examples beat borrowed ones; "
-        "an attack without a gradient fools no more than one by gradient; no gradient is zero.",
+        "an attack without a gradient fools no more than one by gradient; no gradient is zero. "
+        "Where twice the steps fool more, the attack has not converged: take the larger figure.",
         "head": ["model", "", "checks", "found"],
         "rows": rows,
     }
@@ -446,9 +474,8 @@ def _gallery(comparison: Comparison, images: ImageSet, manifest: dict[str, Any])
             said = {model: _prediction(comparison, model, image, name, n, draw) for model in models}
             label = images.classes[images.labels[row]]
             title = f"{paths[image]}, {n} {grid.values} pixels, draw {draw}"
-            before = one[0].transpose(1, 2, 0).repeat(3, axis=0).repeat(3, axis=1)
             marked = _ringed(after, change.positions[0])
-            shown.append(Shown(title, label, _png(before), _png(marked), said))
+            shown.append(Shown(title, label, _png(one[0].transpose(1, 2, 0)), _png(marked), said))
     return shown
 
 

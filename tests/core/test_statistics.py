@@ -14,6 +14,7 @@ from pixelproof.core.statistics import (
     effective_trials,
     holm,
     paired_difference,
+    rank_intervals,
     rate_interval,
     sign_flip_p_value,
     wilson,
@@ -308,3 +309,15 @@ def test_holm_is_that_of_r() -> None:
 def test_holm_refuses_what_is_no_p_value(p_value: float) -> None:
     with pytest.raises(ValueError, match=r"expected p-values in 0\.\.1"):
         holm([0.5, p_value])
+
+
+def test_a_tie_leaves_the_rank_open() -> None:
+    wrong = np.zeros((40, 3), bool)
+    nested = {"one": wrong.copy(), "two": wrong.copy(), "three": wrong.copy()}
+    nested["two"][0, 0] = nested["three"][0, 0] = True  # in a third of the resamples none is drawn
+    nested["three"][5:25] = True
+    ranks = rank_intervals(nested, resamples=2000)
+    assert [one.value for one in ranks.values()] == [1, 2, 3]
+    assert ranks["one"][1:] == (1, 2), "that it is ahead of the second is not certain"
+    assert ranks["two"][1:] == (1, 2)
+    assert ranks["three"][1:] == (3, 3)

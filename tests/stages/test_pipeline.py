@@ -136,6 +136,22 @@ def test_a_second_run_gives_the_same_bytes(finished: Path) -> None:
     assert contents() == before
 
 
+def test_without_a_common_image_the_report_says_so(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Path("artifacts/ledger/clean.parquet")
+    ledger = read_ledger(path)
+    other = {"bad": "good", "good": "bad"}
+    ledger["prediction"] = ledger["label"].map(other).astype("string")  # a model always wrong
+    ledger.to_parquet(path, index=False)
+    capsys.readouterr()
+    assert cli.main(["stage", "compare"]) == 3
+    said = capsys.readouterr().err.splitlines()[-1].removeprefix("pixelproof: ")
+    assert said.startswith("no held-out image is classified right by all of baseline, clean")
+    assert "clean 0" in said
+    assert said in Path("reports/index.html").read_text()
+
+
 def test_what_a_person_sees(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["show"]) == 0
     shown = capsys.readouterr().out

@@ -248,7 +248,8 @@ def rank_intervals(
         confidence: Between 0 and 1.
 
     Returns:
-        By model its rank, and the bounds of the ranks it takes; equal rates share the lowest.
+        By model its rank, the lowest where rates are equal, and the bounds of the ranks it may
+        take: any of those that a tie spans.
     """
     rates = np.stack([one.mean(axis=1) for one in wrong.values()])
     images = rates.shape[1]
@@ -259,10 +260,13 @@ def rank_intervals(
         size = min(chunk, resamples - start)
         weights = random.multinomial(images, np.full(images, 1 / images), size) / images
         means.append(weights @ rates.T)
-    drawn = stats.rankdata(np.concatenate(means).round(12), method="min", axis=1)
+    drawn = np.concatenate(means).round(12)
+    best = stats.rankdata(drawn, method="min", axis=1)
+    worst = stats.rankdata(drawn, method="max", axis=1)  # a tie leaves open who is ahead
     value = stats.rankdata(rates.mean(axis=1).round(12), method="min")
     tail = (1 - confidence) / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail], axis=0, method="nearest")
+    low = np.quantile(best, tail, axis=0, method="nearest")
+    high = np.quantile(worst, 1 - tail, axis=0, method="nearest")
     return {
         name: Interval(float(value[at]), float(low[at]), float(high[at]))
         for at, name in enumerate(wrong)
