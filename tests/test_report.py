@@ -1,6 +1,7 @@
 """Claims and page on planted ledgers: what is there is found, and nothing else."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,22 @@ def test_the_summary_for_a_pull_request_holds_every_claim(better: Comparison) ->
     assert len(found) == 12
 
 
+def test_missed_defects_are_told_first(better: Comparison) -> None:
+    from pixelproof.page import _flips
+
+    def told(*defects: str) -> list[tuple[str, str]]:
+        settings = replace(better.params, compare=replace(better.params.compare, defects=defects))
+        return [(one["label"], one["kind"]) for one in _flips(replace(better, params=settings))]
+
+    good, bad = CLASSES[1], CLASSES[0]
+    assert told(bad) == [(bad, "missed defect"), (good, "false alarm")]
+    assert told(good) == [(good, "missed defect"), (bad, "false alarm")]
+    assert sorted(told("elsewhere")) == sorted([(bad, ""), (good, "")])
+    cell = _flips(better)[0]["cells"][0]
+    wrong = sum(better.summary["models"]["base"]["flips"][_flips(better)[0]["label"]].values())
+    assert cell.startswith(f"{wrong} of {150 * DRAWS} (")
+
+
 def test_the_page_stands_alone_and_escapes(
     better: Comparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,13 +192,14 @@ def test_the_page_stands_alone_and_escapes(
         gradient_checks(better),
         held,
         {**manifest, "images": images},
+        dict.fromkeys(better.ledgers, "0" * 64),
         tmp_path / "a.html",
     )
     text = (tmp_path / "a.html").read_text()
     assert CLASSES[1] not in text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
     assert "<b>0" not in text
-    assert not re.findall(r"(?:src|href)=[\"']?(?:https?:)?//", text)
+    assert not re.findall(r"(?:src=|<link[^>]*href=|@import|url\()[\"']?(?:https?:)?//", text)
     assert not re.search(r">\s*nan\b|\bnan\s*<|\bNaN\b", text)
     assert "19 × 9.4 pixels of the camera" in text
     for words in ("Changed pixels (Tables 6 and 10)", "Magnitude (Table 7)", "Area (Table 8)"):

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 GALLERY = 8  # images that flip
 REGRESSED = 12
+DIRECTIONS = 10  # of flips, the most frequent
 KEYS = ("value", "low", "high")
 ATTACKS = ("whitebox_fgsm", "whitebox_iterated", "gradient_free")
 WARNINGS = {"masking": "MASKED?", "convergence": "not converged"}  # of checks that fail
@@ -62,6 +63,7 @@ def write_page(
     checks: list[Check],
     images: ImageSet,
     manifest: dict[str, Any],
+    weights: dict[str, str],
     path: Path,
 ) -> None:
     """Write the report.
@@ -72,6 +74,7 @@ def write_page(
         checks: Whether gradients are masked.
         images: The held-out images.
         manifest: Of the images, as `select` wrote it.
+        weights: By model the SHA-256 of its weights.
         path: Of the HTML file; written whole or not at all.
     """
     summary = comparison.summary
@@ -84,10 +87,11 @@ def write_page(
         figures=_svg(_error_rates(comparison)),
         distances=_distances(comparison),
         gallery=_gallery(comparison, images, manifest),
-        flips=_flips(summary),
+        flips=_flips(comparison),
         regressed=_regressed(comparison, manifest),
         sensor=_sensor(comparison, manifest),
         manifest=manifest,
+        weights=weights,
         params=asdict(comparison.params),
         versions={name: version(name) for name in ("pixelproof", "torch", "torchvision", "numpy")},
     )
@@ -379,15 +383,37 @@ def _boundary(comparison: Comparison) -> Table:
     }
 
 
-def _flips(summary: Any) -> list[tuple[str, str, dict[str, int]]]:
-    """Flips by direction: (true class, taken for, count by model)."""
+def _flips(comparison: Comparison) -> list[dict[str, Any]]:
+    """Flips by direction: the missed defects first, then those to a defect, then the others."""
+    summary, defects = comparison.summary, comparison.params.compare.defects
     directions: dict[tuple[str, str], dict[str, int]] = {}
     for model, entry in summary["models"].items():
         for label, taken in entry["flips"].items():
             for prediction, count in taken.items():
                 directions.setdefault((label, prediction), {})[model] = count
-    chosen = sorted(directions.items(), key=lambda one: -sum(one[1].values()))[:10]
-    return [(label, prediction, counts) for (label, prediction), counts in sorted(chosen)]
+    trials = _trials(comparison)
+    chosen = sorted(directions.items(), key=lambda one: -sum(one[1].values()))[:DIRECTIONS]
+    rows = []
+    for (label, prediction), counts in chosen:
+        missed, alarm = label in defects, prediction in defects
+        kind = "" if missed == alarm else "missed defect" if missed else "false alarm"
+        cells = []
+        for model in summary["models"]:
+            count, total = counts.get(model, 0), trials[label]
+            cells.append(f"{count} of {total} ({100 * count / total:.1f} %)")
+        rows.append({"label": label, "prediction": prediction, "kind": kind, "cells": cells})
+    order = ["missed defect", "false alarm", ""]
+    return sorted(rows, key=lambda one: (order.index(one["kind"]), one["label"]))
+
+
+def _trials(comparison: Comparison) -> dict[str, int]:
+    """How many changed images there are of each class at the reference point, draws counted."""
+    ledger = next(iter(comparison.ledgers.values()))
+    clean = ledger[(ledger["experiment"] == "clean") & ledger["image"].isin(comparison.common)]
+    draws = comparison.params.evaluate.draws
+    return {
+        str(label): draws * int(count) for label, count in clean["label"].value_counts().items()
+    }
 
 
 def _paths(manifest: dict[str, Any]) -> dict[str, str]:

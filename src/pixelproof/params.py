@@ -357,10 +357,11 @@ class Reference:
 
 @dataclass(frozen=True)
 class Compare:
-    """Intervals and tests."""
+    """Intervals and tests; `defects` are classes whose misses are told first, if there."""
 
     reference: Reference = Reference()
     control: str | None = "clean"
+    defects: tuple[str, ...] = ()
     images: int | None = None
     resamples: int = 10_000
     seed: int = 0

@@ -26,7 +26,7 @@ figure { overflow-x: auto; }
 figure svg { display: block; width: 100%; height: auto; max-width: 60rem; min-width: 34rem;
   margin: 0 auto; }
 .hero svg { max-width: 44rem; min-width: 0; }
-code { overflow-wrap: anywhere; }
+a { color: inherit; } code { overflow-wrap: anywhere; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .35rem .7rem; border-bottom: 1px solid var(--line);
@@ -42,7 +42,10 @@ th { color: var(--soft); font-weight: 600; white-space: nowrap; }
 .gallery p { margin: .3rem 0; font-size: .85rem; overflow-wrap: anywhere; }
 .said { white-space: nowrap; } .wrong { color: var(--bad); font-weight: 600; }
 pre { overflow-x: auto; font-size: .8rem; white-space: pre-wrap; overflow-wrap: anywhere; }
-@media print { body { max-width: none; } .card, figure, tr { break-inside: avoid; } }
+@media print { :root { --ink: #1b1f24; --soft: #59636e; --paper: #fff; --card: #fff; --line: #d1d9e0; }
+  body { max-width: none; padding: 0; font-size: 13px; } .wide, figure { overflow: visible; }
+  table { font-size: .75rem; } th { white-space: normal; } h2, h3 { break-after: avoid; }
+  figure svg { min-width: 0; } .card, figure, tr { break-inside: avoid; } }
 @media (max-width: 40rem) { body { padding: 1rem; } .verdict { font-size: 1.1rem; }
   .claims thead { display: none; } .claims tr { display: block; padding: .6rem 0;
   border-bottom: 1px solid var(--line); } .claims td { display: block; border: 0;
@@ -103,12 +106,14 @@ not about the method in general.</p>
 {% endif %}
 
 <h2>Flips by direction</h2>
-<p class="soft">At the reference point, over all draws of the common images.</p>
-<div class="wide"><table><thead><tr><th>true class</th><th>taken for</th>
+<p class="soft">At the reference point: flips, of the common images of the true class and all draws; what
+is left is the recall under changed pixels, to be read beside that of the unchanged images above.</p>
+<div class="wide"><table><thead><tr><th>true class</th><th>taken for</th><th></th>
 {% for model in summary.models %}<th>{{ model }}</th>{% endfor %}</tr></thead><tbody>
-{% for label, prediction, counts in flips %}
-<tr><td>{{ label }}</td><td>{{ prediction }}</td>
-{% for model in summary.models %}<td>{{ counts.get(model, 0) }}</td>{% endfor %}</tr>
+{% for one in flips %}
+<tr><td>{{ one.label }}</td><td>{{ one.prediction }}</td>
+<td>{% if one.kind %}<span class="badge {{ 'not-reproduced' if one.kind == 'missed defect' }}">{{ one.kind }}</span>{% endif %}</td>
+{% for cell in one.cells %}<td>{{ cell }}</td>{% endfor %}</tr>
 {% else %}
 <tr><td colspan="9">No prediction flipped.</td></tr>
 {% endfor %}
@@ -147,7 +152,13 @@ not about the method in general.</p>
 {% endfor %}
 SHA-256 of the held-out array: <code>{{ manifest.splits.held_out.sha256 }}</code>.</p>
 <p>{% for name, number in versions.items() %}{{ name }} {{ number }}{{ "" if loop.last else " · " }}{% endfor %}.
-Every figure is in <code>metrics/results.csv</code>; <code>make ui</code> opens the runs in MLflow.</p>
+Every figure is in <code>metrics/results.csv</code>.</p>
+<p>In <a href="http://127.0.0.1:5000">MLflow</a> (after <code>make ui</code>) this page is an artifact of the
+pipeline's run, and each model has a run of its own.</p>
+<details><summary>Weights (SHA-256)</summary><div class="wide"><table><tbody>
+{% for name, digest in weights.items() %}<tr><td>{{ name }}</td><td><code>{{ digest }}</code></td></tr>
+{% endfor %}
+</tbody></table></div></details>
 <details><summary>Parameters</summary><pre>{{ params | tojson(indent=1) }}</pre></details>
 </body>
 </html>

@@ -75,4 +75,6 @@ def run(params: Params) -> None:
     files.write_json(METRICS / "summary.json", digest)
     files.write_text(REPORTS / "summary.md", markdown(comparison, tested))
     images, manifest = load_images(IMAGES, "held_out"), files.read_json(IMAGES / "manifest.json")
-    write_page(comparison, tested, checks, images, manifest, REPORTS / "index.html")
+    abouts = {model: files.read_json(MODELS / model / "classifier.json") for model in params.models}
+    weights = {model: about["sha256"] for model, about in abouts.items()}
+    write_page(comparison, tested, checks, images, manifest, weights, REPORTS / "index.html")
