@@ -24,7 +24,7 @@ LAYERS = [
     ["records", "stores"],
     ["stages", "serving"],
     ["page"],
-    ["against", "claims", "evaluation", "masking", "report", "template"],
+    ["against", "claims", "evaluation", "gallery", "masking", "report", "template"],
     ["sweep", "training", "comparison"],
     ["adversarial", "change_sets", "ledger", "augmentations"],
     ["classifiers", "architectures", "class_names", "imagenet"],

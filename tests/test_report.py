@@ -178,7 +178,7 @@ def test_the_page_stands_alone_and_escapes(
 ) -> None:
     from pixelproof import page
 
-    monkeypatch.setattr(page, "_gallery", lambda *arguments: [])  # needs images: tests/stages
+    monkeypatch.setattr(page, "gallery", lambda *arguments: [])  # needs images: tests/stages
     splits = {"held_out": {"by_class": dict.fromkeys(CLASSES, 150), "sha256": "0" * 64}}
     images = [
         {"image": name, "path": f"<b>{name}.png", "width": 300, "height": 150}

@@ -1,26 +1,22 @@
 """The report: one self-contained page that is readable without a server or a network."""
 
-import base64
 import io
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from pixelproof import files
-from pixelproof.change_sets import draws_name, load_change_set
 from pixelproof.claims import Claim
 from pixelproof.comparison import Comparison
-from pixelproof.core.changes import apply_changes
 from pixelproof.core.statistics import rank_intervals
-from pixelproof.images import ImageSet, hex_id
-from pixelproof.layout import CHANGES
+from pixelproof.gallery import gallery, paths_by_id
+from pixelproof.images import ImageSet
 from pixelproof.masking import Check
 from pixelproof.report import draw_intervals, result_markdown, verdict
 from pixelproof.template import FAILED, PAGE
@@ -28,7 +24,6 @@ from pixelproof.template import FAILED, PAGE
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-GALLERY = 8  # images that flip
 REGRESSED = 12
 DIRECTIONS = 10  # of flips, the most frequent
 KEYS = ("value", "low", "high")
@@ -36,25 +31,6 @@ ATTACKS = ("whitebox_fgsm", "whitebox_iterated", "gradient_free")
 WARNINGS = {"masking": "MASKED?", "convergence": "not converged"}  # of checks that fail
 _INK = "#010203"  # what figures are drawn in, replaced by the page's own colour
 Table = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Shown:
-    """An image that flips: before and after, and what each model says.
-
-    Attributes:
-        path: Of the file.
-        label: The true class.
-        original: A data address of the unchanged image.
-        changed: A data address of the changed one, its changed pixels ringed.
-        said: By model, the prediction for the changed image.
-    """
-
-    path: str
-    label: str
-    original: str
-    changed: str
-    said: dict[str, str]
 
 
 def write_page(
@@ -86,7 +62,7 @@ def write_page(
         tables=[*_tables(comparison), _masking(checks)],
         figures=_svg(_error_rates(comparison)),
         distances=_distances(comparison),
-        gallery=_gallery(comparison, images, manifest),
+        gallery=gallery(comparison, images, manifest),
         flips=_flips(comparison),
         regressed=_regressed(comparison, manifest),
         sensor=_sensor(comparison, manifest),
@@ -416,13 +392,9 @@ def _trials(comparison: Comparison) -> dict[str, int]:
     }
 
 
-def _paths(manifest: dict[str, Any]) -> dict[str, str]:
-    return {one["image"]: one["path"] for one in manifest["images"]}
-
-
 def _regressed(comparison: Comparison, manifest: dict[str, Any]) -> list[dict[str, Any]]:
     """By hardened model: which images flip more often than under its original."""
-    paths, found = _paths(manifest), []
+    paths, found = paths_by_id(manifest), []
     for model, arm in comparison.params.finetune.arms.items():
         gap = comparison.at_reference(model).mean(axis=1)
         gap = gap - comparison.at_reference(arm.baseline).mean(axis=1)
@@ -450,65 +422,3 @@ def _sensor(comparison: Comparison, manifest: dict[str, Any]) -> str:
         f"(median image {np.median(widths):.0f} × {np.median(heights):.0f}, resized to {side}); "
         "a single faulty pixel of the camera is weaker than that."
     )
-
-
-def _png(pixels: npt.NDArray[np.uint8]) -> str:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def _ringed(
-    image: npt.NDArray[np.uint8], positions: npt.NDArray[np.int64]
-) -> npt.NDArray[np.uint8]:
-    """The image (3, H, W) enlarged threefold as (3 H, 3 W, 3), changed pixels framed in red."""
-    side = image.shape[2]
-    large = image.transpose(1, 2, 0).repeat(3, axis=0).repeat(3, axis=1)
-    for position in positions:
-        top, left = 3 * (position // side), 3 * (position % side)
-        inner = large[top + 1, left + 1].copy()
-        large[top : top + 3, left : left + 3] = (255, 40, 40)
-        large[top + 1, left + 1] = inner
-    return large
-
-
-def _gallery(comparison: Comparison, images: ImageSet, manifest: dict[str, Any]) -> list[Shown]:
-    """Common images that an original gets wrong at the smallest n at which any does."""
-    params = comparison.params
-    name = params.compare.reference.experiment
-    grid = params.reference_grid
-    changes = load_change_set(CHANGES / "test", draws_name(grid.values, grid.area), images)
-    row_of = {hex_id(int(one)): row for row, one in enumerate(images.ids)}
-    paths, seen = _paths(manifest), set()
-    shown: list[Shown] = []
-    models = list(params.models)
-    for n in sorted(grid.n):
-        wrong = {model: comparison.wrong(model, name, n=n) for model in models}
-        total = sum(one.sum(axis=1) for one in wrong.values())
-        for at in np.argsort(-total, kind="stable"):
-            image = comparison.common[at]
-            flipped = wrong[models[0]][at] if len(models) else np.zeros(0, bool)
-            if not flipped.any() or image in seen or len(shown) == GALLERY:
-                continue
-            seen.add(image)
-            draw, row = int(np.argmax(flipped)), row_of[image]
-            one = np.array(images.pixels[row : row + 1])
-            change = changes.take(slice(row, row + 1), draw, n)
-            after = apply_changes(one.copy(), change)[0]
-            said = {model: _prediction(comparison, model, image, name, n, draw) for model in models}
-            label = images.classes[images.labels[row]]
-            title = f"{paths[image]}, {n} {grid.values} pixels, draw {draw}"
-            marked = _ringed(after, change.positions[0])
-            shown.append(Shown(title, label, _png(one[0].transpose(1, 2, 0)), _png(marked), said))
-    return shown
-
-
-def _prediction(
-    comparison: Comparison, model: str, image: str, experiment: str, n: int, draw: int
-) -> str:
-    ledger = comparison.ledgers[model]
-    chosen = (ledger["experiment"] == experiment) & (ledger["image"] == image)
-    chosen &= (ledger["n"] == n) & (ledger["draw"] == draw)
-    return str(ledger.loc[chosen, "prediction"].iloc[0])

@@ -47,7 +47,7 @@ pre { overflow-x: auto; font-size: .8rem; white-space: pre-wrap; overflow-wrap: 
   table { font-size: .75rem; } th { white-space: normal; } h2, h3 { break-after: avoid; }
   figure svg { min-width: 0; } .card, figure, tr { break-inside: avoid; } }
 @media (max-width: 40rem) { body { padding: 1rem; } .verdict { font-size: 1.1rem; }
-  .claims thead { display: none; } .claims tr { display: block; padding: .6rem 0;
+  .figures td + td { min-width: 6rem; } .claims thead { display: none; } .claims tr { display: block; padding: .6rem 0;
   border-bottom: 1px solid var(--line); } .claims td { display: block; border: 0;
   padding: .1rem 0; } .claims td:first-child { font-weight: 600; font-size: 1rem; }
   .claims td[data-label]::before { content: attr(data-label) ": "; color: var(--soft); } }
@@ -91,7 +91,7 @@ not about the method in general.</p>
 {% if table.rows %}
 <h3>{{ table.title }}</h3>
 <p class="soft">{{ table.note }}</p>
-<div class="wide"><table><thead><tr>{% for one in table.head %}<th>{{ one }}</th>{% endfor %}</tr></thead>
+<div class="wide"><table class="figures"><thead><tr>{% for one in table.head %}<th>{{ one }}</th>{% endfor %}</tr></thead>
 <tbody>
 {% for row in table.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}
