@@ -73,8 +73,10 @@ def test_the_common_set_is_what_all_models_get_right(ledgers: dict[str, pd.DataF
 
 def test_no_common_image(ledgers: dict[str, pd.DataFrame]) -> None:
     none_right = {**ledgers, "hard": ledger(list(range(60)), 0.1, 4)}
-    with pytest.raises(DataError, match="right by all of base, clean, hard"):
+    with pytest.raises(DataError, match=r"right by all of base, clean, hard, .* hard 0\)"):
         common_images(none_right)
+    with pytest.raises(DataError, match="no training image is"):
+        common_images(none_right, split="training")
 
 
 def test_every_figure_follows_from_its_counts(ledgers: dict[str, pd.DataFrame]) -> None:

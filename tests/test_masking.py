@@ -1,6 +1,7 @@
 """Models that hide their gradient, planted, and one that does not."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -9,12 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from pixelproof.comparison import Comparison, boundary, common_images, results
+from pixelproof.core.gradient_free import square_attack
 from pixelproof.core.gradients import boundary_distance, fgsm, iterated_fgsm
 from pixelproof.ledger import LedgerWriter
 from pixelproof.masking import gradient_checks, masked
 from pixelproof.params import Params, parse_params
 
-SIDE, COUNT, EPSILONS, STEPS = 8, 80, (2, 4), 5
+SIDE, COUNT, EPSILONS, STEPS, QUERIES = 8, 80, (2, 4), 5, 100
+IDS = np.arange(COUNT, dtype=np.uint64)
 
 
 class Honest(nn.Module):
@@ -59,6 +62,8 @@ def ledger(model: nn.Module, images: Tensor, labels: Tensor, borrowed: Tensor) -
         add("whitebox_fgsm", fgsm(model, images, labels, epsilon), epsilon=epsilon, steps=1)
         found = iterated_fgsm(model, images, labels, epsilon, STEPS)
         add("whitebox_iterated", found, epsilon=epsilon, steps=STEPS)
+        found = square_attack(model, images, labels, IDS, epsilon, QUERIES)
+        add("gradient_free", found, epsilon=epsilon, steps=QUERIES)
     distance = boundary_distance(model, images, labels).numpy()
     predicted = labels.numpy()
     writer.add("boundary", names, truth, predicted, distance, split="held_out", n=0, draw=0)
@@ -79,8 +84,8 @@ def params() -> Params:
     )
 
 
-def flags(make: Callable[[], nn.Module]) -> dict[str, list[str]]:
-    """What is held against each of three models, the last of which is planted."""
+def compared(make: Callable[[], nn.Module]) -> Comparison:
+    """Three models, the last of which is planted."""
     torch.manual_seed(0)
     images = torch.randint(100, 156, (COUNT, 3, SIDE, SIDE), dtype=torch.uint8)
     labels = (Honest()(images.float() / 255).argmax(dim=1)).to(torch.int64)
@@ -94,12 +99,38 @@ def flags(make: Callable[[], nn.Module]) -> dict[str, list[str]]:
     }
     common = common_images(ledgers)
     table, far = results(ledgers, common, SIDE), boundary(ledgers, common, settings)
-    checks = gradient_checks(Comparison(settings, ledgers, common, table, far, {}))
-    return {name: masked(checks, name) for name in models}
+    return Comparison(settings, ledgers, common, table, far, {})
+
+
+def flags(make: Callable[[], nn.Module]) -> dict[str, list[str]]:
+    """What is held against each of the three models."""
+    comparison = compared(make)
+    checks = gradient_checks(comparison)
+    return {name: masked(checks, name) for name in comparison.ledgers}
 
 
 def test_an_honest_model_has_nothing_held_against_it() -> None:
     assert flags(Honest) == {"base": [], "clean": [], "hard": []}
+
+
+def test_an_attack_that_has_not_converged_is_told_but_hides_nothing() -> None:
+    comparison = compared(Honest)
+    strong = comparison.ledgers["hard"]
+    strong = strong[strong["experiment"] != "whitebox_fgsm"]  # which two steps must not fall below
+    weak = strong.copy()
+    chosen = weak["experiment"] == "whitebox_iterated"
+    weak.loc[chosen, "steps"] = 2
+    weak.loc[chosen, "prediction"] = weak.loc[chosen, "label"]  # fools none in two steps
+    both = pd.concat([strong, weak[chosen]], ignore_index=True)
+    ledgers = {**comparison.ledgers, "hard": both}
+    table = results(ledgers, comparison.common, SIDE)
+    checks = gradient_checks(replace(comparison, ledgers=ledgers, table=table))
+    failed = [(one.words, one.about) for one in checks if not one.holds]
+    assert failed == [
+        (f"{STEPS} steps fool no more than 2, at epsilon {epsilon}", "convergence")
+        for epsilon in EPSILONS
+    ]
+    assert masked(checks, "hard") == []
 
 
 @pytest.mark.parametrize("planted", [Saturated, Quantised])
@@ -107,4 +138,7 @@ def test_a_hidden_gradient_is_noticed(planted: Callable[[], nn.Module]) -> None:
     found = flags(planted)
     assert found["base"] == found["clean"] == []
     assert "its own examples fool no fewer than its original's, at epsilon 2" in found["hard"]
+    for epsilon in EPSILONS:
+        words = f"{QUERIES} queries without a gradient fool no more than {STEPS} steps"
+        assert f"{words}, at epsilon {epsilon}" in found["hard"]
     assert ("no image has a gradient of zero" in found["hard"]) == (planted is Quantised)

@@ -86,6 +86,17 @@ BAD = [
     ("evaluate.pixels.n", [], "evaluate.pixels.n: expected numbers of pixels from 1"),
     ("evaluate.whitebox_fgsm.epsilon", [2, 2], "evaluate.whitebox_fgsm.epsilon: expected each"),
     ("evaluate.whitebox_fgsm.epsilon", [], "evaluate.whitebox_fgsm.epsilon: expected one or more"),
+    (
+        "evaluate.gradient_free.epsilon",
+        [256],
+        "evaluate.gradient_free.epsilon: expected an",
+    ),
+    (
+        "evaluate.gradient_free.queries",
+        1,
+        "evaluate.gradient_free.queries: expected a number",
+    ),
+    ("evaluate.gradient_free.images", 0, "evaluate.gradient_free.images: expected null or"),
     ("compare.seed", -1, "compare.seed: expected an integer from 0"),
     ("finetune.learning_rate", 10**400, "finetune.learning_rate: expected a finite number"),
     ("compare.resamples", 99, "compare.resamples: expected a number from 100"),

@@ -52,6 +52,18 @@ def test_what_the_paper_says_is_in_its_profile() -> None:
         assert (finetune.learning_rate, finetune.epochs) == (0.001, 20)
 
 
+def test_asking_without_a_gradient_costs_the_default_run_little() -> None:
+    params = load_params(ROOT / "profiles" / "elpv.yaml")
+    free, iterated = params.evaluate.gradient_free, params.evaluate.whitebox_iterated
+    assert free is not None
+    assert iterated is not None
+    assert set(free.epsilon) <= set(iterated.epsilon), "else nothing is compared"
+    assert len(free.epsilon) * free.queries * int(free.images or 0) * len(params.models) <= 6400
+    free = load_params(ROOT / "profiles" / "tables.yaml").evaluate.gradient_free
+    assert free is not None
+    assert (free.queries, free.images) == (500, 100)
+
+
 def test_what_trains_nothing_is_an_experiment_too() -> None:
     params = load_params(ROOT / "profiles" / "imagenet-sample.yaml")
     assert params.select.data == IMAGENET.folder

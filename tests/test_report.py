@@ -1,6 +1,7 @@
 """Claims and page on planted ledgers: what is there is found, and nothing else."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,32 @@ def test_what_was_planted_is_found(better: Comparison) -> None:
     assert status["Ordinary augmentation does not help"] == "not comparable"
 
 
+def test_where_nothing_flips_nothing_is_claimed() -> None:
+    settings = params()
+    ledgers = {name: ledger(0.0, at, 1.0, settings) for at, name in enumerate(settings.models)}
+    common = common_images(ledgers)
+    table, far = results(ledgers, common, 16), boundary(ledgers, common, settings)
+    digest = summary(ledgers, common, settings)
+    comparison = Comparison(settings, ledgers, common, table, far, digest)
+    status = {words: one.status for words, one in by_words(claims(comparison)).items()}
+    for words in ("number of changed pixels", "magnitude of the change"):
+        assert status[f"Errors grow with the {words}"] == "not comparable"
+    assert status["The area of the changes matters little"] == "not comparable"
+    assert status["Retraining helps at every n"] == "not reproduced"
+    pi = digest["models"]["hard"]["pi"]
+    assert pi["value"] == pi["low"] == 0 < pi["high"]
+    against = digest["models"]["hard"]["versus_control"]
+    assert against["low"] < 0 < against["high"], "none was seen, which is not that there is none"
+
+
+def test_a_model_that_always_errs_has_its_figures() -> None:
+    always = compared(hard=100.0, distance=1.0)
+    entry = always.summary["models"]["hard"]
+    assert entry["error_rate"]["value"] == entry["error_rate"]["high"] == 1
+    assert 0.9 < entry["error_rate"]["low"] < 1
+    assert not re.search(r"\bnan\b", markdown(always, claims(always)))
+
+
 def test_an_arm_that_equals_its_control_is_no_improvement() -> None:
     equal = compared(hard=0.2, distance=1.0)
     found = by_words(claims(equal))
@@ -130,12 +157,28 @@ def test_the_summary_for_a_pull_request_holds_every_claim(better: Comparison) ->
     assert len(found) == 12
 
 
+def test_missed_defects_are_told_first(better: Comparison) -> None:
+    from pixelproof.page import _flips
+
+    def told(*defects: str) -> list[tuple[str, str]]:
+        settings = replace(better.params, compare=replace(better.params.compare, defects=defects))
+        return [(one["label"], one["kind"]) for one in _flips(replace(better, params=settings))]
+
+    good, bad = CLASSES[1], CLASSES[0]
+    assert told(bad) == [(bad, "missed defect"), (good, "false alarm")]
+    assert told(good) == [(good, "missed defect"), (bad, "false alarm")]
+    assert sorted(told("elsewhere")) == sorted([(bad, ""), (good, "")])
+    cell = _flips(better)[0]["cells"][0]
+    wrong = sum(better.summary["models"]["base"]["flips"][_flips(better)[0]["label"]].values())
+    assert cell.startswith(f"{wrong} of {150 * DRAWS} (")
+
+
 def test_the_page_stands_alone_and_escapes(
     better: Comparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from pixelproof import page
 
-    monkeypatch.setattr(page, "_gallery", lambda *arguments: [])  # needs images: tests/stages
+    monkeypatch.setattr(page, "gallery", lambda *arguments: [])  # needs images: tests/stages
     splits = {"held_out": {"by_class": dict.fromkeys(CLASSES, 150), "sha256": "0" * 64}}
     images = [
         {"image": name, "path": f"<b>{name}.png", "width": 300, "height": 150}
@@ -149,13 +192,14 @@ def test_the_page_stands_alone_and_escapes(
         gradient_checks(better),
         held,
         {**manifest, "images": images},
+        dict.fromkeys(better.ledgers, "0" * 64),
         tmp_path / "a.html",
     )
     text = (tmp_path / "a.html").read_text()
     assert CLASSES[1] not in text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
     assert "<b>0" not in text
-    assert not re.findall(r"(?:src|href)=[\"']?(?:https?:)?//", text)
+    assert not re.findall(r"(?:src=|<link[^>]*href=|@import|url\()[\"']?(?:https?:)?//", text)
     assert not re.search(r">\s*nan\b|\bnan\s*<|\bNaN\b", text)
     assert "19 × 9.4 pixels of the camera" in text
     for words in ("Changed pixels (Tables 6 and 10)", "Magnitude (Table 7)", "Area (Table 8)"):

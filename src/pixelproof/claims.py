@@ -129,6 +129,10 @@ def _missing(what: str) -> tuple[Status, str, str]:
     return "not comparable", "", f"not measured here: {what}"
 
 
+def _nothing_flips() -> tuple[Status, str, str]:
+    return "not comparable", "", "no prediction flips, so there is no rate to compare with"
+
+
 def _original(comparison: Comparison) -> str:
     """The original that the control belongs to, or the first."""
     control = comparison.params.compare.control
@@ -143,6 +147,8 @@ def _number(comparison: Comparison) -> tuple[Status, str, str]:
     if len(counts) < 2:
         return _missing("more than one number of pixels")
     rates = [comparison.wrong(model, experiment, n=n) for n in counts]
+    if not any(one.any() for one in rates):
+        return _nothing_flips()
     found = _paired(comparison, rates[-1], rates[0])
     steps = ", ".join(f"{percent(one.mean())} at {n}" for n, one in zip(counts, rates, strict=True))
     reason = f"paired by image and draw: n = {counts[-1]} minus n = {counts[0]}"
@@ -168,8 +174,11 @@ def _magnitude(comparison: Comparison) -> tuple[Status, str, str]:
     if measured is None:
         return _missing("the magnitude")
     levels, rates = measured
+    if not any(one.any() for one in rates):
+        return _nothing_flips()
     found = _paired(comparison, rates[-1], rates[0])
-    ends = f"{percent(rates[0].mean())} at {levels[0]}, {percent(rates[-1].mean())} at {levels[-1]}"
+    first, last = (str(one).replace("offset:", "± ") for one in (levels[0], levels[-1]))
+    ends = f"{percent(rates[0].mean())} at {first}, {percent(rates[-1].mean())} at {last}"
     return _status(found.low > 0), f"{ends}; {points(found)}", "paired by image and draw"
 
 
@@ -179,7 +188,7 @@ def _area(comparison: Comparison) -> tuple[Status, str, str]:
         return _missing("the area")
     levels, rates = measured
     if not rates[-1].any():
-        return "not comparable", "", "no prediction flips, so there is no rate to compare with"
+        return _nothing_flips()
     found = _paired(comparison, rates[0], rates[-1])
     limit = SMALL * float(rates[-1].mean())
     box = f"{levels[0]} × {levels[0]}"
@@ -195,6 +204,8 @@ def _magnitude_or_area(comparison: Comparison) -> tuple[Status, str, str]:
     magnitude, area = _extremes(comparison, "magnitude"), _extremes(comparison, "area")
     if magnitude is None or area is None:
         return _missing("magnitude or area")
+    if not any(one.any() for one in (*magnitude[1], *area[1])):
+        return _nothing_flips()
     by_magnitude = magnitude[1][-1].astype(float) - magnitude[1][0]
     by_area = area[1][-1].astype(float) - area[1][0]
     sign = 1 if by_area.mean() >= 0 else -1

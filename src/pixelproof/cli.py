@@ -168,6 +168,12 @@ def _show(arguments: argparse.Namespace) -> None:
     print(show())
 
 
+def _compare(arguments: argparse.Namespace) -> None:
+    from pixelproof.lookback import compare_results
+
+    print(compare_results(arguments.first, arguments.second))
+
+
 def _predict(arguments: argparse.Namespace) -> None:
     from pixelproof.commands import predict
 
@@ -267,6 +273,11 @@ def _parser() -> argparse.ArgumentParser:
 
     show = commands.add_parser("show", help="print the result table and what it means")
     show.set_defaults(run=_show)
+
+    compare = commands.add_parser("compare", help="compare two runs, or two git revisions")
+    compare.add_argument("first", metavar="A", help="a git revision, or the id of an MLflow run")
+    compare.add_argument("second", metavar="B", help="another")
+    compare.set_defaults(run=_compare)
 
     predict = commands.add_parser("predict", help="classify images with a model folder")
     predict.add_argument("model", type=Path, help="a folder that holds classifier.json")

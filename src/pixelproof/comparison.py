@@ -61,15 +61,16 @@ def of_split(ledger: pd.DataFrame, split: str) -> pd.DataFrame:
     return ledger[ledger["split"] == split]
 
 
-def common_images(ledgers: Ledgers, limit: int | None = None) -> list[str]:
+def common_images(ledgers: Ledgers, limit: int | None = None, split: str = "held-out") -> list[str]:
     """The images that every model classifies right unchanged (Section 6, the paper's rule).
 
     Args:
         ledgers: By model.
         limit: At most so many; those with the smallest ids, a hash of their content.
+        split: What the images are called in the error.
 
     Raises:
-        DataError: There is none.
+        DataError: There is none; says how many each model gets right.
     """
     right = []
     for ledger in ledgers.values():
@@ -77,8 +78,12 @@ def common_images(ledgers: Ledgers, limit: int | None = None) -> list[str]:
         right.append(set(clean.loc[clean["prediction"] == clean["label"], "image"]))
     common = sorted(set.intersection(*right))
     if not common:
-        names = ", ".join(ledgers)
-        raise DataError(f"no held-out image is classified right by all of {names}; compare fewer")
+        counts = [f"{name} {len(one)}" for name, one in zip(ledgers, right, strict=True)]
+        raise DataError(
+            f"no {split} image is classified right by all of {', '.join(ledgers)}, so there is "
+            f"nothing to compare them on (right: {', '.join(counts)}); train longer, or compare "
+            "fewer models"
+        )
     return common[:limit]
 
 

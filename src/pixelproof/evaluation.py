@@ -12,6 +12,7 @@ import torch
 from pixelproof.adversarial import load_adversarial_set
 from pixelproof.change_sets import ChangeSet, draws_name, load_change_set
 from pixelproof.classifiers import Classifier
+from pixelproof.core.gradient_free import square_attack
 from pixelproof.core.gradients import fgsm, iterated_fgsm
 from pixelproof.devices import DeviceImages
 from pixelproof.images import ImageSet, hex_id
@@ -75,6 +76,7 @@ class Evaluation:
         self.update(planned - count_passes(self.params, grids, right))
         self.changed(folder, grids, right)
         self.whitebox(right)
+        self.gradient_free(right)
         self.boundary(clean, right)
 
     def clean(self) -> tuple[Predictions, Int64]:
@@ -147,6 +149,23 @@ class Evaluation:
                 attack = partial(iterated_fgsm, epsilon=epsilon, steps=steps)
                 self._attack("whitebox_iterated", attack, rows, epsilon, steps)
 
+    def gradient_free(self, right: Int64) -> None:
+        """Attack the model by its answers alone: a gradient that is hidden protects no model."""
+        chosen, size = self.params.evaluate.gradient_free, self.params.evaluate.batch_size
+        if chosen:
+            rows, queries = _first(right, chosen.images), chosen.queries
+            for epsilon in chosen.epsilon:
+                for start in range(0, len(rows), size):
+                    part = rows[start : start + size]
+                    attack = partial(
+                        square_attack,
+                        image_ids=self.images.ids[part],
+                        epsilon=epsilon,
+                        queries=queries,
+                        seed=chosen.seed,
+                    )
+                    self._attack("gradient_free", attack, part, epsilon, queries)
+
     def _attack(self, name: str, attack: Attack, rows: Int64, epsilon: int, steps: int) -> None:
         size = self.params.evaluate.batch_size
         update = self.update
@@ -194,6 +213,9 @@ def count_passes(params: Params, grids: list[Grid], rows: Int64) -> int:
     if iterated:
         attacked = len(_first(rows, iterated.images))
         count += len(iterated.epsilon) * sum(iterated.steps) * attacked
+    free = evaluate.gradient_free
+    if free:
+        count += len(free.epsilon) * free.queries * len(_first(rows, free.images))
     if evaluate.boundary:
         count += len(_first(rows, evaluate.boundary.images))
     return count

@@ -6,14 +6,16 @@ A check fails only where its paired 95 % interval says so; none has a constant t
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any
+from itertools import pairwise, product
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from pixelproof.comparison import Comparison, wrong_by_id
 from pixelproof.core.statistics import paired_difference
+
+ITERATED = "whitebox_iterated"
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,14 @@ class Check:
         words: What must hold.
         holds: Whether it does.
         found: The figures.
+        about: `masking`, or `convergence`: more steps would find more.
     """
 
     model: str
     words: str
     holds: bool
     found: str
+    about: Literal["masking", "convergence"] = "masking"
 
 
 def gradient_checks(comparison: Comparison) -> list[Check]:
@@ -39,14 +43,17 @@ def gradient_checks(comparison: Comparison) -> list[Check]:
     for model in comparison.ledgers:
         found += _more_epsilon(comparison, model)
         found += _more_steps(comparison, model)
+        found += _converged(comparison, model)
         found += _own_examples_best(comparison, model)
+        found += _gradient_best(comparison, model)
         found += _gradient_there(comparison, model)
     return found
 
 
 def masked(checks: list[Check], model: str) -> list[str]:
     """Why a model's gradients are held to be masked; empty where nothing says so."""
-    return [one.words for one in checks if one.model == model and not one.holds]
+    failed = [one for one in checks if one.model == model and not one.holds]
+    return [one.words for one in failed if one.about == "masking"]
 
 
 def _compare(
@@ -65,10 +72,12 @@ def _compare(
     return found.high >= 0, f"{rates} of {len(images)} images"
 
 
-def _attacks(comparison: Comparison, model: str) -> list[tuple[str, int, int]]:
-    """The white-box attacks on a model: (experiment, steps, epsilon), from weak to strong."""
+def _attacks(
+    comparison: Comparison, model: str, kind: str = "whitebox"
+) -> list[tuple[str, int, int]]:
+    """The attacks on a model itself: (experiment, steps, epsilon), from weak to strong."""
     table = comparison.table
-    chosen = (table["model"] == model) & table["experiment"].str.startswith("whitebox")
+    chosen = (table["model"] == model) & table["experiment"].str.startswith(kind)
     rows = table[chosen].sort_values(["experiment", "steps", "epsilon"])
     keys = zip(rows["experiment"], rows["steps"], rows["epsilon"], strict=True)
     return [(str(name), int(steps), int(epsilon)) for name, steps, epsilon in keys]
@@ -83,7 +92,7 @@ def _more_epsilon(comparison: Comparison, model: str) -> list[Check]:
     attacks = _attacks(comparison, model)
     found = []
     for weak, strong in pairwise(attacks):
-        if weak[:2] == strong[:2] and weak[0] == "whitebox_iterated":
+        if weak[:2] == strong[:2] and weak[0] == ITERATED:
             holds, figures = _compare(
                 comparison, _fooled(comparison, model, strong), _fooled(comparison, model, weak)
             )
@@ -106,6 +115,20 @@ def _more_steps(comparison: Comparison, model: str) -> list[Check]:
     return found
 
 
+def _converged(comparison: Comparison, model: str) -> list[Check]:
+    """More steps of the iterated attack must change nothing."""
+    attacks = [one for one in _attacks(comparison, model) if one[0] == ITERATED]
+    found = []
+    for few, many in product(attacks, attacks):
+        if few[2] == many[2] and few[1] < many[1]:
+            holds, figures = _compare(
+                comparison, _fooled(comparison, model, few), _fooled(comparison, model, many)
+            )
+            words = f"{many[1]} steps fool no more than {few[1]}, at epsilon {few[2]}"
+            found.append(Check(model, words, holds, figures, "convergence"))
+    return found
+
+
 def _own_examples_best(comparison: Comparison, model: str) -> list[Check]:
     """Another network's examples must not beat the model's own, at the same epsilon."""
     if model in comparison.params.baselines:
@@ -118,6 +141,22 @@ def _own_examples_best(comparison: Comparison, model: str) -> list[Check]:
     holds, figures = _compare(comparison, _fooled(comparison, model, own), borrowed)
     words = f"its own examples fool no fewer than its original's, at epsilon {epsilon}"
     return [Check(model, words, holds, figures)]
+
+
+def _gradient_best(comparison: Comparison, model: str) -> list[Check]:
+    """Queries alone must not beat the strongest attack by gradient, at the same epsilon."""
+    found = []
+    for experiment, queries, epsilon in _attacks(comparison, model, "gradient_free"):
+        steps = [one[1] for one in _attacks(comparison, model, ITERATED) if one[2] == epsilon]
+        if steps:
+            holds, figures = _compare(
+                comparison,
+                _fooled(comparison, model, (ITERATED, max(steps), epsilon)),
+                _fooled(comparison, model, (experiment, queries, epsilon)),
+            )
+            words = f"{queries} queries without a gradient fool no more than {max(steps)} steps"
+            found.append(Check(model, f"{words}, at epsilon {epsilon}", holds, figures))
+    return found
 
 
 def _gradient_there(comparison: Comparison, model: str) -> list[Check]:

@@ -1,56 +1,36 @@
 """The report: one self-contained page that is readable without a server or a network."""
 
-import base64
 import io
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from pixelproof import files
-from pixelproof.change_sets import draws_name, load_change_set
 from pixelproof.claims import Claim
 from pixelproof.comparison import Comparison
-from pixelproof.core.changes import apply_changes
 from pixelproof.core.statistics import rank_intervals
-from pixelproof.images import ImageSet, hex_id
-from pixelproof.layout import CHANGES
+from pixelproof.gallery import gallery, paths_by_id
+from pixelproof.images import ImageSet
 from pixelproof.masking import Check
-from pixelproof.report import result_markdown, verdict
-from pixelproof.template import PAGE
+from pixelproof.report import draw_intervals, result_markdown, verdict
+from pixelproof.template import FAILED, PAGE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-GALLERY = 8  # images that flip
 REGRESSED = 12
+DIRECTIONS = 10  # of flips, the most frequent
+KEYS = ("value", "low", "high")
+ATTACKS = ("whitebox_fgsm", "whitebox_iterated", "gradient_free")
+WARNINGS = {"masking": "MASKED?", "convergence": "not converged"}  # of checks that fail
 _INK = "#010203"  # what figures are drawn in, replaced by the page's own colour
 Table = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Shown:
-    """An image that flips: before and after, and what each model says.
-
-    Attributes:
-        path: Of the file.
-        label: The true class.
-        original: A data address of the unchanged image.
-        changed: A data address of the changed one, its changed pixels ringed.
-        said: By model, the prediction for the changed image.
-    """
-
-    path: str
-    label: str
-    original: str
-    changed: str
-    said: dict[str, str]
 
 
 def write_page(
@@ -59,6 +39,7 @@ def write_page(
     checks: list[Check],
     images: ImageSet,
     manifest: dict[str, Any],
+    weights: dict[str, str],
     path: Path,
 ) -> None:
     """Write the report.
@@ -69,8 +50,36 @@ def write_page(
         checks: Whether gradients are masked.
         images: The held-out images.
         manifest: Of the images, as `select` wrote it.
+        weights: By model the SHA-256 of its weights.
         path: Of the HTML file; written whole or not at all.
     """
+    summary = comparison.summary
+    text = _template(PAGE).render(
+        verdict=verdict(summary),
+        summary=summary,
+        claims=claims,
+        hero=_svg(_forest(comparison)),
+        tables=[*_tables(comparison), _masking(checks)],
+        figures=_svg(_error_rates(comparison)),
+        distances=_distances(comparison),
+        gallery=gallery(comparison, images, manifest),
+        flips=_flips(comparison),
+        regressed=_regressed(comparison, manifest),
+        sensor=_sensor(comparison, manifest),
+        manifest=manifest,
+        weights=weights,
+        params=asdict(comparison.params),
+        versions={name: version(name) for name in ("pixelproof", "torch", "torchvision", "numpy")},
+    )
+    files.write_text(path, text)
+
+
+def failed_page(reason: str) -> str:
+    """A page that says why there is no result."""
+    return _template(FAILED).render(reason=reason)
+
+
+def _template(text: str) -> jinja2.Template:
     environment = jinja2.Environment(
         autoescape=True,
         trim_blocks=True,
@@ -78,23 +87,7 @@ def write_page(
         extensions=["jinja2.ext.loopcontrols"],
     )
     environment.filters["slug"] = lambda words: re.sub(r"\W+", "-", words.lower())
-    summary = comparison.summary
-    text = environment.from_string(PAGE).render(
-        verdict=verdict(summary),
-        summary=summary,
-        claims=claims,
-        hero=_svg(_forest(comparison)),
-        tables=[*_tables(comparison), _masking(checks)],
-        figures=_svg(_error_rates(comparison)),
-        gallery=_gallery(comparison, images, manifest),
-        flips=_flips(summary),
-        regressed=_regressed(comparison, manifest),
-        sensor=_sensor(comparison, manifest),
-        manifest=manifest,
-        params=asdict(comparison.params),
-        versions={name: version(name) for name in ("pixelproof", "torch", "torchvision", "numpy")},
-    )
-    files.write_text(path, text)
+    return environment.from_string(text)
 
 
 def markdown(comparison: Comparison, claims: list[Claim]) -> str:
@@ -126,15 +119,12 @@ def _forest(comparison: Comparison) -> "Figure":
 
     models = comparison.summary["models"]
     with mpl.rc_context(_style()):
-        figure = Figure(figsize=(7, 0.8 + 0.38 * len(models)), layout="constrained")
+        figure = Figure(figsize=(5.5, 0.9 + 0.38 * len(models)), layout="constrained")
         axis = figure.subplots()
-        for at, entry in enumerate(models.values()):
-            rate = {key: 100 * value for key, value in entry["error_rate"].items()}
-            axis.plot([rate["low"], rate["high"]], [at, at], color=f"C{at % 10}", linewidth=3)
-            axis.plot(rate["value"], at, "o", color=f"C{at % 10}", markersize=9)
-        axis.set_yticks(range(len(models)), list(models))
-        axis.invert_yaxis()
-        axis.set_xlim(left=0)
+        rates = {model: entry["error_rate"] for model, entry in models.items()}
+        draw_intervals(
+            axis, {model: [100 * rate[key] for key in KEYS] for model, rate in rates.items()}
+        )
         axis.set_xlabel("wrong, % of the common images (95 % interval)")
         axis.grid(axis="x", alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
@@ -148,6 +138,24 @@ def _error_rates(comparison: Comparison) -> "Figure":
 
     with mpl.rc_context(_style()):
         return error_rates_figure(comparison.table, comparison.params)
+
+
+def _distances(comparison: Comparison) -> str:
+    """The distances to the boundary as a figure; empty where they were not measured."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    table = comparison.boundary.set_index("model")[["median", "low", "high"]]
+    if table.empty or not np.isfinite(table.to_numpy(dtype=float)).all():
+        return ""
+    with mpl.rc_context(_style()):
+        figure = Figure(figsize=(8, 0.9 + 0.38 * len(table)), layout="constrained")
+        axis = figure.subplots()
+        draw_intervals(axis, {str(model): list(row) for model, row in table.iterrows()})
+        axis.set_xlabel("first-order distance to the decision boundary (median, 95 % interval)")
+        axis.grid(axis="x", alpha=0.3)
+        axis.spines[["top", "right"]].set_visible(False)
+    return _svg(figure)
 
 
 def _rate(row: pd.Series) -> str:
@@ -194,9 +202,9 @@ def _tables(comparison: Comparison) -> list[Table]:
         note = "The value moves by up to so much, clipped to 0..255."
         tables.append(_grid(rows, "n", "Magnitude (Table 7)", note))
     if "area" in of:
-        rows = of["area"].astype({"area": str})
-        rows = rows.assign(row=rows["area"] + " × " + rows["area"])
-        note = "Changes lie in a centred square of this side in pixels."
+        rows, side = of["area"], comparison.params.select.size
+        rows = rows.assign(row=rows["area"].map(lambda box: f"{box} × {box} ({box / side:.3g})"))
+        note = "Changes lie in a centred square of this side in pixels, and as a share of the side."
         tables.append(_grid(rows, "n", "Area (Table 8)", note))
     if "adversarial_pixels" in of:
         note = "FGSM examples that fool the model, then n pixels changed at random: still wrong."
@@ -213,17 +221,25 @@ def _tables(comparison: Comparison) -> list[Table]:
                 rows, "epsilon", "FGSM examples of the original (Table 11)", note, "epsilon {}/255"
             )
         )
-    attacks = [of[one] for one in ("whitebox_fgsm", "whitebox_iterated") if one in of]
+    attacks = [of[one] for one in ATTACKS if one in of]
     if attacks:
-        rows = pd.concat(attacks)
-        steps = rows["steps"].map(lambda one: "one step" if one == 1 else f"{one} steps")
-        note = "Attacks on each model itself: wrong, of the common images that were attacked."
-        tables.append(
-            _grid(rows.assign(row=steps), "epsilon", "White-box attacks", note, "epsilon {}/255")
+        rows = pd.concat(attacks).sort_values("epsilon", kind="stable")
+        how = [_how(*one) for one in zip(rows["experiment"], rows["steps"], strict=True)]
+        note = (
+            "Wrong, of the common images that were attacked. Queries: the Square Attack, which "
+            "asks for scores and needs no gradient."
         )
+        title = "Attacks on each model itself"
+        tables.append(_grid(rows.assign(row=how), "epsilon", title, note, "epsilon {}/255"))
     if len(comparison.boundary):
         tables.append(_boundary(comparison))
     return tables
+
+
+def _how(experiment: str, steps: int) -> str:
+    if experiment == "gradient_free":
+        return f"{steps} queries"
+    return "one step" if steps == 1 else f"{steps} steps"
 
 
 def _beyond_control(comparison: Comparison) -> Table:
@@ -303,14 +319,15 @@ def _masking(checks: list[Check]) -> Table:
     for model in dict.fromkeys(one.model for one in checks):
         own = [one for one in checks if one.model == model]
         failed = [one for one in own if not one.holds]
-        rows += [[model, "MASKED?", f"fails: {one.words}", one.found] for one in failed]
+        rows += [[model, WARNINGS[one.about], f"fails: {one.words}", one.found] for one in failed]
         if not failed:
             rows.append([model, "no sign", f"all {len(own)} checks hold", ""])
     return {
         "title": "Masked gradients",
         "note": "Attacks that follow the gradient prove nothing where it is hidden. The checks: "
         "more epsilon and more steps fool no fewer; a model's own examples beat borrowed ones; "
-        "no gradient is zero. Attacks without a gradient are not among them.",
+        "an attack without a gradient fools no more than one by gradient; no gradient is zero. "
+        "Where twice the steps fool more, the attack has not converged: take the larger figure.",
         "head": ["model", "", "checks", "found"],
         "rows": rows,
     }
@@ -342,24 +359,42 @@ def _boundary(comparison: Comparison) -> Table:
     }
 
 
-def _flips(summary: Any) -> list[tuple[str, str, dict[str, int]]]:
-    """Flips by direction: (true class, taken for, count by model)."""
+def _flips(comparison: Comparison) -> list[dict[str, Any]]:
+    """Flips by direction: the missed defects first, then those to a defect, then the others."""
+    summary, defects = comparison.summary, comparison.params.compare.defects
     directions: dict[tuple[str, str], dict[str, int]] = {}
     for model, entry in summary["models"].items():
         for label, taken in entry["flips"].items():
             for prediction, count in taken.items():
                 directions.setdefault((label, prediction), {})[model] = count
-    chosen = sorted(directions.items(), key=lambda one: -sum(one[1].values()))[:10]
-    return [(label, prediction, counts) for (label, prediction), counts in sorted(chosen)]
+    trials = _trials(comparison)
+    chosen = sorted(directions.items(), key=lambda one: -sum(one[1].values()))[:DIRECTIONS]
+    rows = []
+    for (label, prediction), counts in chosen:
+        missed, alarm = label in defects, prediction in defects
+        kind = "" if missed == alarm else "missed defect" if missed else "false alarm"
+        cells = []
+        for model in summary["models"]:
+            count, total = counts.get(model, 0), trials[label]
+            cells.append(f"{count} of {total} ({100 * count / total:.1f} %)")
+        rows.append({"label": label, "prediction": prediction, "kind": kind, "cells": cells})
+    order = ["missed defect", "false alarm", ""]
+    return sorted(rows, key=lambda one: (order.index(one["kind"]), one["label"]))
 
 
-def _paths(manifest: dict[str, Any]) -> dict[str, str]:
-    return {one["image"]: one["path"] for one in manifest["images"]}
+def _trials(comparison: Comparison) -> dict[str, int]:
+    """How many changed images there are of each class at the reference point, draws counted."""
+    ledger = next(iter(comparison.ledgers.values()))
+    clean = ledger[(ledger["experiment"] == "clean") & ledger["image"].isin(comparison.common)]
+    draws = comparison.params.evaluate.draws
+    return {
+        str(label): draws * int(count) for label, count in clean["label"].value_counts().items()
+    }
 
 
 def _regressed(comparison: Comparison, manifest: dict[str, Any]) -> list[dict[str, Any]]:
     """By hardened model: which images flip more often than under its original."""
-    paths, found = _paths(manifest), []
+    paths, found = paths_by_id(manifest), []
     for model, arm in comparison.params.finetune.arms.items():
         gap = comparison.at_reference(model).mean(axis=1)
         gap = gap - comparison.at_reference(arm.baseline).mean(axis=1)
@@ -387,66 +422,3 @@ def _sensor(comparison: Comparison, manifest: dict[str, Any]) -> str:
         f"(median image {np.median(widths):.0f} × {np.median(heights):.0f}, resized to {side}); "
         "a single faulty pixel of the camera is weaker than that."
     )
-
-
-def _png(pixels: npt.NDArray[np.uint8]) -> str:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def _ringed(
-    image: npt.NDArray[np.uint8], positions: npt.NDArray[np.int64]
-) -> npt.NDArray[np.uint8]:
-    """The image (3, H, W) enlarged threefold as (3 H, 3 W, 3), changed pixels framed in red."""
-    side = image.shape[2]
-    large = image.transpose(1, 2, 0).repeat(3, axis=0).repeat(3, axis=1)
-    for position in positions:
-        top, left = 3 * (position // side), 3 * (position % side)
-        inner = large[top + 1, left + 1].copy()
-        large[top : top + 3, left : left + 3] = (255, 40, 40)
-        large[top + 1, left + 1] = inner
-    return large
-
-
-def _gallery(comparison: Comparison, images: ImageSet, manifest: dict[str, Any]) -> list[Shown]:
-    """Common images that an original gets wrong at the smallest n at which any does."""
-    params = comparison.params
-    name = params.compare.reference.experiment
-    grid = params.reference_grid
-    changes = load_change_set(CHANGES / "test", draws_name(grid.values, grid.area), images)
-    row_of = {hex_id(int(one)): row for row, one in enumerate(images.ids)}
-    paths, seen = _paths(manifest), set()
-    shown: list[Shown] = []
-    models = list(params.models)
-    for n in sorted(grid.n):
-        wrong = {model: comparison.wrong(model, name, n=n) for model in models}
-        total = sum(one.sum(axis=1) for one in wrong.values())
-        for at in np.argsort(-total, kind="stable"):
-            image = comparison.common[at]
-            flipped = wrong[models[0]][at] if len(models) else np.zeros(0, bool)
-            if not flipped.any() or image in seen or len(shown) == GALLERY:
-                continue
-            seen.add(image)
-            draw, row = int(np.argmax(flipped)), row_of[image]
-            one = np.array(images.pixels[row : row + 1])
-            change = changes.take(slice(row, row + 1), draw, n)
-            after = apply_changes(one.copy(), change)[0]
-            said = {model: _prediction(comparison, model, image, name, n, draw) for model in models}
-            label = images.classes[images.labels[row]]
-            title = f"{paths[image]}, {n} {grid.values} pixels, draw {draw}"
-            before = one[0].transpose(1, 2, 0).repeat(3, axis=0).repeat(3, axis=1)
-            marked = _ringed(after, change.positions[0])
-            shown.append(Shown(title, label, _png(before), _png(marked), said))
-    return shown
-
-
-def _prediction(
-    comparison: Comparison, model: str, image: str, experiment: str, n: int, draw: int
-) -> str:
-    ledger = comparison.ledgers[model]
-    chosen = (ledger["experiment"] == experiment) & (ledger["image"] == image)
-    chosen &= (ledger["n"] == n) & (ledger["draw"] == draw)
-    return str(ledger.loc[chosen, "prediction"].iloc[0])

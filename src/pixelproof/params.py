@@ -260,6 +260,21 @@ class Iterated(Whitebox):
 
 
 @dataclass(frozen=True)
+class GradientFree(Whitebox):
+    """The strengths of an attack by queries alone, on some of the held-out images."""
+
+    queries: int = 500
+    images: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.queries >= 2, "queries", "a number from 2", self.queries)
+        require(0 <= self.seed < 2**63, "seed", "an integer from 0", self.seed)
+        _check_images(self.images)
+
+
+@dataclass(frozen=True)
 class Boundary:
     """On how many held-out images the distance to the decision boundary is taken."""
 
@@ -303,6 +318,7 @@ class Evaluate:
     transfer_fgsm: bool = True
     whitebox_fgsm: Whitebox | None = None
     whitebox_iterated: Iterated | None = None
+    gradient_free: GradientFree | None = None
     boundary: Boundary | None = None
 
     def __post_init__(self) -> None:
@@ -345,10 +361,11 @@ class Reference:
 
 @dataclass(frozen=True)
 class Compare:
-    """Intervals and tests."""
+    """Intervals and tests; `defects` are classes whose misses are told first, if there."""
 
     reference: Reference = Reference()
     control: str | None = "clean"
+    defects: tuple[str, ...] = ()
     images: int | None = None
     resamples: int = 10_000
     seed: int = 0

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COMPARED_N = 64  # the paper's largest number of changed pixels, told beside the reference point
+STEPPED = {"whitebox_iterated": "steps", "gradient_free": "queries"}  # what `steps` counts
 
 
 @dataclass(frozen=True)
@@ -219,16 +220,23 @@ def training(params: Params, name: str) -> Record:
 
 
 def evaluation(params: Params, name: str) -> Record:
-    """What a model is worth on the unchanged held-out images."""
+    """What a model is worth on the unchanged held-out images; the ledger, to look back at."""
     from pixelproof.comparison import clean_figures, of_split
     from pixelproof.ledger import read_ledger
 
-    ledger = of_split(read_ledger(LEDGER / f"{name}.parquet"), "held_out")
-    figures = clean_figures(ledger)
+    path = LEDGER / f"{name}.parquet"
+    figures = clean_figures(of_split(read_ledger(path), "held_out"))
     datasets = _images(params, "evaluation")
     for draws in dict.fromkeys(draws_name(grid.values, grid.area) for grid in params.grids):
         datasets += _draws(CHANGES / "test", draws, "evaluation")
-    return Record(name, "model", "evaluation", metrics=_clean(figures), datasets=datasets)
+    return Record(
+        name,
+        "model",
+        "evaluation",
+        metrics=_clean(figures),
+        datasets=datasets,
+        artifacts=[str(path)],
+    )
 
 
 def _bounded(
@@ -267,8 +275,8 @@ def _rows(table: "pd.DataFrame") -> Iterator[tuple[str, float, int]]:
             yield f"by_side/area_n{row['n']}_error_rate", rate, int(row["area"])
         elif experiment == "adversarial_pixels":
             yield "by_n/adversarial_pixels_error_rate", rate, int(row["n"])
-        elif experiment == "whitebox_iterated":
-            strength = f"epsilon{row['epsilon']}_steps{row['steps']}"
+        elif experiment in STEPPED:
+            strength = f"epsilon{row['epsilon']}_{STEPPED[experiment]}{row['steps']}"
             yield f"{experiment}/error_rate_{strength}", rate, 0
         elif math.isfinite(row["pi"]):
             yield f"by_n/{experiment}_error_rate", rate, int(row["n"])

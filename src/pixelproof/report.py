@@ -1,6 +1,6 @@
 """Figures, the table on the terminal, and what it means in one sentence."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ Summary = Mapping[str, Any]
 
 
 def draw_error_rates(table: pd.DataFrame, params: Params, path: Path) -> None:
-    """Draw the error rates over number, magnitude and area (after Figures 8, 9 and 10).
+    """Draw the error rates of every experiment (the first after Figures 8, 9 and 10).
 
     Args:
         table: As `comparison.results` returns it.
@@ -49,17 +49,20 @@ def error_rates_figure(table: pd.DataFrame, params: Params) -> "Figure":
     from matplotlib.figure import Figure
 
     table = table[table["protocol"] == "held_out"]
-    panels = [one for one in _PANELS if (table["experiment"] == one).any()]
+    panels = [one for one in (*_PANELS, *_DOTS) if (table["experiment"] == one).any()]
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(1 + 4 * columns, 0.4 + 3 * rows), layout="constrained")
+    figure = Figure(figsize=(1 + 4 * columns, 0.4 + 3 * rows))
+    figure.set_layout_engine("constrained", hspace=0.08)  # a title is not the label above it
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis, experiment in zip(axes, panels, strict=False):
-        _draw_panel(axis, experiment, table[table["experiment"] == experiment], params)
+        draw = _draw_panel if experiment in _PANELS else _draw_dots
+        draw(axis, experiment, table[table["experiment"] == experiment], params)
     for axis in axes[len(panels) :]:
         axis.axis("off")
-    for axis in axes[::columns]:
-        axis.set_ylabel("wrong, % (95 % interval)")
+    for axis, experiment in zip(axes[::columns], panels[::columns], strict=False):
+        if experiment in _PANELS:
+            axis.set_ylabel("wrong, % (95 % interval)")
     axes[0].legend(frameon=False)
     return figure
 
@@ -69,21 +72,59 @@ _PANELS = {  # experiment -> what it goes over, in words
     "stuck": "changed pixels (stuck: 0 or 255)",
     "magnitude": "largest change of a value",
     "area": "side of the changed square in pixels",
+    "adversarial_pixels": "changed pixels of FGSM examples",
+    "whitebox_fgsm": "epsilon, of 255, in one step",
+    "whitebox_iterated": "epsilon, of 255",
+}
+_DOTS = {  # a dot a model
+    "transfer_fgsm": "wrong, %, on its original's FGSM examples",
+    "gradient_free": "wrong, %",
 }
 
 
-def _draw_panel(axis: "Axes", experiment: str, rows: pd.DataFrame, params: Params) -> None:
-    """Error rates over n, or over offset or side at the largest n."""
-    at = {
-        "magnitude": rows["values"].map(lambda values: parse_values(str(values))[1]),
-        "area": rows["area"],
-    }.get(experiment, rows["n"])
+def draw_intervals(axis: "Axes", entries: Mapping[str, Sequence[float]]) -> None:
+    """Draw a dot with its interval for each name: value, low, high."""
+    for at, (value, low, high) in enumerate(entries.values()):
+        axis.plot([low, high], [at, at], color=f"C{at % 10}", linewidth=3)
+        axis.plot(value, at, "o", color=f"C{at % 10}", markersize=9, clip_on=False)
+    axis.set_yticks(range(len(entries)), list(entries))
+    axis.invert_yaxis()
+    axis.set_xlim(left=0)
+
+
+def _draw_dots(axis: "Axes", experiment: str, rows: pd.DataFrame, params: Params) -> None:
+    """Error rates by model, at the largest epsilon."""
+    epsilon = rows["epsilon"].max()
+    rates = rows[rows["epsilon"] == epsilon].set_index("model")
+    bounds = 100 * rates[["error_rate", "error_low", "error_high"]].astype(float)
+    draw_intervals(
+        axis, {name: list(bounds.loc[name]) for name in params.models if name in bounds.index}
+    )
+    queries = f", {rates['steps'].max()} queries" if experiment == "gradient_free" else ""
+    axis.set_xlabel(f"{_DOTS[experiment]} (\u03b5 {epsilon}/255{queries})")
+    axis.set_title(experiment)
+    axis.grid(axis="x", alpha=0.3)
+
+
+def _axis_of(experiment: str, rows: pd.DataFrame) -> tuple["pd.Series[Any]", pd.DataFrame, str]:
+    """What a panel goes over, the rows that it shows, and what it says of them."""
     words = _PANELS[experiment]
     if experiment in ("magnitude", "area"):
-        n = rows["n"].max()
-        at, rows = at[rows["n"] == n], rows[rows["n"] == n]
-        words = f"{words}, n = {n}"
-    else:
+        rows = rows[rows["n"] == rows["n"].max()]
+        words = f"{words}, n = {rows['n'].iloc[0]}"
+        if experiment == "area":
+            return rows["area"], rows, words
+        return rows["values"].map(lambda values: parse_values(str(values))[1]), rows, words
+    if experiment == "whitebox_iterated":
+        rows = rows[rows["steps"] == rows["steps"].max()]
+        words = f"{words}, in {rows['steps'].iloc[0]} steps"
+    return rows["epsilon" if experiment.startswith("whitebox") else "n"], rows, words
+
+
+def _draw_panel(axis: "Axes", experiment: str, rows: pd.DataFrame, params: Params) -> None:
+    """Error rates over n, over offset or side at the largest n, or over epsilon."""
+    at, rows, words = _axis_of(experiment, rows)
+    if experiment in ("pixels", "stuck", "adversarial_pixels"):
         axis.set_xscale("log", base=2)
     for number, model in enumerate(params.models):
         line = rows[rows["model"] == model].assign(at=at.astype(float)).sort_values("at")
@@ -94,6 +135,7 @@ def _draw_panel(axis: "Axes", experiment: str, rows: pd.DataFrame, params: Param
         axis.fill_between(line["at"], low, high, alpha=0.15, color=color)
     ticks = sorted(at.unique())
     axis.set_xticks([float(one) for one in ticks], [str(one) for one in ticks])
+    axis.minorticks_off()
     axis.set_ylim(bottom=0)
     axis.set_xlabel(words)
     axis.set_title(experiment)
@@ -121,7 +163,8 @@ def _epsilons(table: pd.DataFrame, experiment: str) -> str:
     return "/".join(str(one) for one in found) or "-"
 
 
-def _align(rows: list[list[str]]) -> str:
+def align(rows: list[list[str]]) -> str:
+    """A table as text, its columns aligned; the first row is the head."""
     widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -172,7 +215,7 @@ def result_table(summary: Summary, table: pd.DataFrame) -> str:
         summary: What `metrics/summary.json` holds.
         table: What `metrics/results.csv` holds.
     """
-    return "\n".join([_align(_result_rows(summary, table)), "", *_legend(summary, table)])
+    return "\n".join([align(_result_rows(summary, table)), "", *_legend(summary, table)])
 
 
 def result_markdown(summary: Summary, table: pd.DataFrame) -> str:

@@ -1,7 +1,7 @@
 """The page of the report, as a Jinja template that escapes what it is given."""
 # ruff: noqa: E501
 
-PAGE = """<!doctype html>
+_HEAD = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -22,8 +22,11 @@ h3 { margin: 1.8rem 0 .2rem; font-size: 1.05rem; }
 .soft { color: var(--soft); margin: .2rem 0 .6rem; }
 .card, figure { background: var(--card); border: 1px solid var(--line); border-radius: 8px;
   padding: 1rem; margin: 1rem 0; }
-figure svg { width: 100%; height: auto; max-height: 46rem; }
-.hero svg { max-width: 46rem; }
+figure { overflow-x: auto; }
+figure svg { display: block; width: 100%; height: auto; max-width: 60rem; min-width: 34rem;
+  margin: 0 auto; }
+.hero svg { max-width: 44rem; min-width: 0; }
+a { color: inherit; } code { overflow-wrap: anywhere; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .35rem .7rem; border-bottom: 1px solid var(--line);
@@ -37,15 +40,34 @@ th { color: var(--soft); font-weight: 600; white-space: nowrap; }
 .gallery { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(19rem, 1fr)); }
 .gallery img { width: 49%; image-rendering: pixelated; border-radius: 4px; }
 .gallery p { margin: .3rem 0; font-size: .85rem; overflow-wrap: anywhere; }
-.wrong { color: var(--bad); font-weight: 600; }
+.said { white-space: nowrap; } .wrong { color: var(--bad); font-weight: 600; }
 pre { overflow-x: auto; font-size: .8rem; white-space: pre-wrap; overflow-wrap: anywhere; }
-@media print { body { max-width: none; } .card, figure, tr { break-inside: avoid; } }
-@media (max-width: 40rem) { body { padding: 1rem; } .verdict { font-size: 1.1rem; } }
+@media print { :root { --ink: #1b1f24; --soft: #59636e; --paper: #fff; --card: #fff; --line: #d1d9e0; }
+  body { max-width: none; padding: 0; font-size: 13px; } .wide, figure { overflow: visible; }
+  table { font-size: .75rem; } th { white-space: normal; } h2, h3 { break-after: avoid; }
+  figure svg { min-width: 0; } .card, figure, tr { break-inside: avoid; } }
+@media (max-width: 40rem) { body { padding: 1rem; } .verdict { font-size: 1.1rem; }
+  .figures td + td { min-width: 6rem; } .claims thead { display: none; } .claims tr { display: block; padding: .6rem 0;
+  border-bottom: 1px solid var(--line); } .claims td { display: block; border: 0;
+  padding: .1rem 0; } .claims td:first-child { font-weight: 600; font-size: 1rem; }
+  .claims td[data-label]::before { content: attr(data-label) ": "; color: var(--soft); } }
 </style>
 </head>
 <body>
 <h1>pixelproof · robustness to changed pixels</h1>
-<p class="verdict">{{ verdict }}</p>
+"""
+
+FAILED = (
+    _HEAD
+    + """<p class="verdict">There is no result: {{ reason }}.</p>
+</body>
+</html>
+"""
+)
+
+PAGE = (
+    _HEAD
+    + """<p class="verdict">{{ verdict }}</p>
 <figure class="hero">{{ hero | safe }}
 <figcaption class="soft">At {{ summary.reference.n }} {{ summary.reference["values"] }} pixels, on the
 {{ summary.common_images }} of {{ summary.held_out_images }} held-out images that every model classifies
@@ -59,7 +81,8 @@ not about the method in general.</p>
 <th>found</th><th>test</th></tr></thead><tbody>
 {% for one in claims %}
 <tr><td>{{ one.words }}</td><td><span class="badge {{ one.status | slug }}">{{ one.status }}</span></td>
-<td>{{ one.paper }}</td><td>{{ one.found or "-" }}</td><td>{{ one.reason }}</td></tr>
+<td data-label="The paper">{{ one.paper }}</td><td data-label="Found">{{ one.found or "-" }}</td>
+<td data-label="Test">{{ one.reason }}</td></tr>
 {% endfor %}
 </tbody></table></div>
 
@@ -68,7 +91,7 @@ not about the method in general.</p>
 {% if table.rows %}
 <h3>{{ table.title }}</h3>
 <p class="soft">{{ table.note }}</p>
-<div class="wide"><table><thead><tr>{% for one in table.head %}<th>{{ one }}</th>{% endfor %}</tr></thead>
+<div class="wide"><table class="figures"><thead><tr>{% for one in table.head %}<th>{{ one }}</th>{% endfor %}</tr></thead>
 <tbody>
 {% for row in table.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}
@@ -78,14 +101,19 @@ not about the method in general.</p>
 
 <h2>Curves</h2>
 <figure>{{ figures | safe }}</figure>
+{% if distances %}
+<figure>{{ distances | safe }}</figure>
+{% endif %}
 
 <h2>Flips by direction</h2>
-<p class="soft">At the reference point, over all draws of the common images.</p>
-<div class="wide"><table><thead><tr><th>true class</th><th>taken for</th>
+<p class="soft">At the reference point: flips, of the common images of the true class and all draws; what
+is left is the recall under changed pixels, to be read beside that of the unchanged images above.</p>
+<div class="wide"><table><thead><tr><th>true class</th><th>taken for</th><th></th>
 {% for model in summary.models %}<th>{{ model }}</th>{% endfor %}</tr></thead><tbody>
-{% for label, prediction, counts in flips %}
-<tr><td>{{ label }}</td><td>{{ prediction }}</td>
-{% for model in summary.models %}<td>{{ counts.get(model, 0) }}</td>{% endfor %}</tr>
+{% for one in flips %}
+<tr><td>{{ one.label }}</td><td>{{ one.prediction }}</td>
+<td>{% if one.kind %}<span class="badge {{ 'not-reproduced' if one.kind == 'missed defect' }}">{{ one.kind }}</span>{% endif %}</td>
+{% for cell in one.cells %}<td>{{ cell }}</td>{% endfor %}</tr>
 {% else %}
 <tr><td colspan="9">No prediction flipped.</td></tr>
 {% endfor %}
@@ -98,7 +126,7 @@ not about the method in general.</p>
 <div class="card"><img src="{{ one.original }}" alt="unchanged"> <img src="{{ one.changed }}" alt="changed">
 <p>{{ one.path }}</p><p>All models say <b>{{ one.label }}</b> of the unchanged image; then:
 {% for model, said in one.said.items() %}
-<span class="{{ 'wrong' if said != one.label }}">{{ model }} {{ said }}</span>{{ "" if loop.last else " · " }}
+<span class="said {{ 'wrong' if said != one.label }}">{{ model }} {{ said }}</span>{{ "" if loop.last else " · " }}
 {% endfor %}</p></div>
 {% else %}
 <p>No image flipped under the first original.</p>
@@ -119,13 +147,20 @@ not about the method in general.</p>
 <h2>How this was made</h2>
 <p>{{ manifest.found }} images found; {{ manifest.quarantined | length }} quarantined as unreadable,
 {{ manifest.duplicates | length }} duplicates left out. Held-out images by class:
-{% for name, count in manifest.splits.held_out.by_class.items() %}{{ name }} {{ count }}{{ "" if loop.last else ", " }}
-{% if loop.index == 12 and not loop.last %}…{% break %}{% endif %}
-{% endfor %}.
+{% for name, count in manifest.splits.held_out.by_class.items() %}{{ name }} {{ count }}{{ "." if loop.last else ", " }}
+{% if loop.index == 12 and not loop.last %}….{% break %}{% endif %}
+{% endfor %}
 SHA-256 of the held-out array: <code>{{ manifest.splits.held_out.sha256 }}</code>.</p>
 <p>{% for name, number in versions.items() %}{{ name }} {{ number }}{{ "" if loop.last else " · " }}{% endfor %}.
-Every figure is in <code>metrics/results.csv</code>; <code>make ui</code> opens the runs in MLflow.</p>
+Every figure is in <code>metrics/results.csv</code>.</p>
+<p>In <a href="http://127.0.0.1:5000">MLflow</a> (after <code>make ui</code>) this page is an artifact of the
+pipeline's run, and each model has a run of its own.</p>
+<details><summary>Weights (SHA-256)</summary><div class="wide"><table><tbody>
+{% for name, digest in weights.items() %}<tr><td>{{ name }}</td><td><code>{{ digest }}</code></td></tr>
+{% endfor %}
+</tbody></table></div></details>
 <details><summary>Parameters</summary><pre>{{ params | tojson(indent=1) }}</pre></details>
 </body>
 </html>
 """
+)

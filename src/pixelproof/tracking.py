@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from pixelproof import records, spool
-from pixelproof.errors import ServiceError
+from pixelproof.errors import DataError, ParameterError, ServiceError
 from pixelproof.params import load_params
 from pixelproof.records import Record
 from pixelproof.spool import Spooled
@@ -39,6 +39,7 @@ SERVED = (  # the modules that `pixelproof.serving` imports (a test compares)
     "classifiers.py",
     "core/__init__.py",
     "core/changes.py",
+    "core/counters.py",
     "errors.py",
     "files.py",
     "imagenet.py",
@@ -339,6 +340,42 @@ class Tracker:
             if self.store.folder is not None and (gone or models):
                 self._collect(gone, models)
         return gone, models
+
+    def ledgers(self, run_id: str, folder: Path) -> tuple[list[str], bool]:
+        """Bring the ledgers of a run, and the parameters they were made with, into a folder.
+
+        Args:
+            run_id: Of a pipeline's run, or of one model's.
+            folder: Gets `params.yaml` and `MODEL.parquet`.
+
+        Returns:
+            The models, in their order, and whether the run is one model's.
+
+        Raises:
+            DataError: The run has no ledgers.
+            ParameterError: There is no such run, or it is another kind of run.
+            ServiceError: The store does not answer.
+        """
+        with self._guarded():
+            words = f"attributes.run_id = '{run_id}'"
+            found = list(self._client.search_runs([self.experiment], words))
+            kind = found[0].data.tags.get("pixelproof.kind") if found else None
+            if kind not in ("pipeline", "model"):
+                raise ParameterError(
+                    f"{run_id}: expected the run of a pipeline or a model, got "
+                    f"{f'one of {kind}' if found else 'no run'} in {plain(self.store.uri)}"
+                )
+            parent = found[0].data.tags.get("mlflow.parentRunId", run_id)
+            if kind == "pipeline":
+                tags = {"mlflow.parentRunId": run_id, "pixelproof.kind": "model"}
+                found = self._search(tags, order_by=["attributes.start_time ASC"])
+            models = [(one.info.run_id, one.data.tags["pixelproof.run"]) for one in found]
+            wanted = [(parent, "params.yaml"), *((one, f"{name}.parquet") for one, name in models)]
+            for run, path in wanted:
+                if path not in {one.path for one in self._client.list_artifacts(run)}:
+                    raise DataError(f"{run_id}: {path} was not kept with the run; run it again")
+                self._client.download_artifacts(run, path, str(folder))
+        return [name for _, name in models], kind == "model"
 
     def _unused_models(self) -> list[str]:
         runs = self._client.search_runs([self.experiment], max_results=50_000)

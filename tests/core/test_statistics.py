@@ -15,6 +15,7 @@ from pixelproof.core.statistics import (
     holm,
     paired_difference,
     paired_proportions_interval,
+    rank_intervals,
     rate_interval,
     sign_flip_p_value,
     wilson,
@@ -203,7 +204,8 @@ def test_a_difference_is_paired_and_turns_its_sign() -> None:
     )
     assert found.p_value < 0.001
     same = paired_difference(one, one)
-    assert same == (0, 0, 0, 1)
+    most = wilson(0, 500)[1]
+    assert same == (0, -most, most, 1), "no difference was seen, which is not none"
 
 
 def test_differences_cover_and_draws_widen_where_they_are_shared() -> None:
@@ -371,3 +373,15 @@ class TestPairedProportions:
     def test_counts_that_are_no_pairs(self, counts: tuple[int, int, int]) -> None:
         with pytest.raises(ValueError, match="expected counts of"):
             paired_proportions_interval(*counts)
+
+
+def test_a_tie_leaves_the_rank_open() -> None:
+    wrong = np.zeros((40, 3), bool)
+    nested = {"one": wrong.copy(), "two": wrong.copy(), "three": wrong.copy()}
+    nested["two"][0, 0] = nested["three"][0, 0] = True  # in a third of the resamples none is drawn
+    nested["three"][5:25] = True
+    ranks = rank_intervals(nested, resamples=2000)
+    assert [one.value for one in ranks.values()] == [1, 2, 3]
+    assert ranks["one"][1:] == (1, 2), "that it is ahead of the second is not certain"
+    assert ranks["two"][1:] == (1, 2)
+    assert ranks["three"][1:] == (3, 3)

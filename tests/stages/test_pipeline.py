@@ -87,7 +87,7 @@ def test_each_stage_leaves_what_the_next_needs(finished: Path) -> None:
     assert digest["held_out_images"] == len(held_out.ids)
     assert digest["left_out_as_seen"] == 0
     table = pd.read_csv("metrics/results.csv")
-    assert len(table) == 3 * (1 + 2 + 2 + 2 + 1 + 2 + 2) + 2 + 2 + 3 * (1 + 2 + 2)
+    assert len(table) == 3 * (1 + 2 + 2 + 2 + 1 + 2 + 2 + 1) + 2 + 2 + 3 * (1 + 2 + 2)
     assert list(pd.read_csv("metrics/boundary.csv")["model"]) == ["baseline", "clean", "stuck-8"]
     assert Path("plots/error_rates.svg").read_text().startswith("<?xml")
 
@@ -139,6 +139,22 @@ def test_a_second_run_gives_the_same_bytes(finished: Path) -> None:
     for step in STEPS:
         assert cli.main(["stage", *step]) == 0
     assert contents() == before
+
+
+def test_without_a_common_image_the_report_says_so(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Path("artifacts/ledger/clean.parquet")
+    ledger = read_ledger(path)
+    other = {"bad": "good", "good": "bad"}
+    ledger["prediction"] = ledger["label"].map(other).astype("string")  # a model always wrong
+    ledger.to_parquet(path, index=False)
+    capsys.readouterr()
+    assert cli.main(["stage", "compare"]) == 3
+    said = capsys.readouterr().err.splitlines()[-1].removeprefix("pixelproof: ")
+    assert said.startswith("no held-out image is classified right by all of baseline, clean")
+    assert "clean 0" in said
+    assert said in Path("reports/index.html").read_text()
 
 
 def test_what_a_person_sees(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,17 +18,16 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 import numpy as np
 import numpy.typing as npt
 
+from pixelproof.core.counters import UInt64, below, image_keys, random_words
+
 if TYPE_CHECKING:  # drawing needs no torch, and importing it takes seconds
     import torch
 
 Positions = Literal["per_image", "shared"]
 Channels = Literal["all", "first"]
 Images = TypeVar("Images", npt.NDArray[np.uint8], "torch.Tensor")
-UInt64 = npt.NDArray[np.uint64]
 
-_GAMMA = np.uint64(0x9E3779B97F4A7C15)
 _SHARED_ID = np.uint64(0)
-_WORDS = 4  # a step's random words: one for the position, one for each of three channels
 
 
 @dataclass(frozen=True)
@@ -81,40 +80,13 @@ def parse_values(values: str) -> tuple[str, int]:
     return "offset", int(match[1])
 
 
-def _mix(state: UInt64) -> UInt64:
-    """The finalizer of SplitMix64 (Steele, Lea and Flood 2014), a bijection of 64 bits."""
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return state ^ (state >> np.uint64(31))
-
-
-def _keys(image_ids: UInt64, seed: int, draw: int) -> UInt64:
-    """One 64-bit key for each image, chained so that seed, image and draw cannot cancel."""
-    key = _mix(np.array([seed], dtype=np.uint64) + _GAMMA)
-    key = _mix((key ^ image_ids) + _GAMMA)
-    return _mix((key ^ np.uint64(draw)) + _GAMMA)
-
-
-def _words(keys: UInt64, n: int, word: int) -> UInt64:
-    """Random words (B, n): step s of key k is SplitMix64 at counter 4 s + word + 1."""
-    counters = np.arange(n, dtype=np.uint64) * np.uint64(_WORDS) + np.uint64(word + 1)
-    return _mix(keys[:, None] + counters * _GAMMA)
-
-
-def _below(words: UInt64, bounds: UInt64 | np.uint64) -> npt.NDArray[np.int64]:
-    """Map words to 0..bound-1: the high half of the 128-bit product; bias below 2**-32."""
-    low = (words & np.uint64(0xFFFFFFFF)) * bounds
-    high = (words >> np.uint64(32)) * bounds
-    return ((high + (low >> np.uint64(32))) >> np.uint64(32)).astype(np.int64)
-
-
 def _draw_distinct(keys: UInt64, n: int, room: int) -> npt.NDArray[np.int64]:
     """Distinct cells (B, n) of 0..room-1 by the first n steps of a Fisher-Yates shuffle.
 
     Exact in any box, and ordered: step s depends on the steps before it alone.
     """
     steps = np.arange(n, dtype=np.int64)
-    partners = steps + _below(_words(keys, n, 0), np.uint64(room) - steps.astype(np.uint64))
+    partners = steps + below(random_words(keys, n, 0), np.uint64(room) - steps.astype(np.uint64))
     cells = np.empty((len(keys), n), dtype=np.int64)
     rows_at_once = max(1, 2**22 // room)
     deck = np.tile(np.arange(room, dtype=np.int64), (min(rows_at_once, len(keys)), 1))
@@ -146,10 +118,10 @@ def _draw_values(keys: UInt64, n: int, values: str, channels: Channels) -> Any:
     kind, offset = parse_values(values)
     count = 1 if channels == "first" else 3
     if kind == "stuck":
-        hot = _words(keys, n, 1) >> np.uint64(63)
+        hot = random_words(keys, n, 1) >> np.uint64(63)
         return np.repeat((hot * np.uint64(255)).astype(np.uint8)[:, :, None], count, axis=2)
     bound = np.uint64(256 if kind == "full" else 2 * offset + 1)
-    drawn = np.stack([_below(_words(keys, n, 1 + c), bound) for c in range(count)], axis=2)
+    drawn = np.stack([below(random_words(keys, n, 1 + c), bound) for c in range(count)], axis=2)
     return drawn.astype(np.uint8) if kind == "full" else (drawn - offset).astype(np.int16)
 
 
@@ -196,8 +168,8 @@ def draw_changes(
     if not 0 <= seed < 2**64 or draw < 0:
         raise ValueError(f"expected a seed below 2**64 and a draw from 0, got {seed} and {draw}")
     ids = np.ascontiguousarray(image_ids, dtype=np.uint64)
-    keys = _keys(ids, seed, draw)
-    where = keys if positions == "per_image" else _keys(np.array([_SHARED_ID]), seed, draw)
+    keys = image_keys(ids, seed, draw)
+    where = keys if positions == "per_image" else image_keys(np.array([_SHARED_ID]), seed, draw)
     cells = _draw_distinct(where, n, room)
     placed = np.broadcast_to(_place(cells, shape, area), (len(ids), n))
     return Changes(placed, _draw_values(keys, n, values, channels))

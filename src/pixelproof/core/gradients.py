@@ -28,7 +28,7 @@ def input_gradient(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
 
 def _loss_and_gradient(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """The cross-entropy of each image (B,), and the gradient of their sum."""
-    _check_mode(model)
+    check_mode(model)
     leaf = images.detach().requires_grad_(True)
     with torch.enable_grad():
         loss = F.cross_entropy(model(leaf), labels, reduction="none")
@@ -54,7 +54,7 @@ def fgsm(model: nn.Module, images: Tensor, labels: Tensor, epsilon: int) -> Tens
     Raises:
         ValueError: epsilon is no integer from 1 to 255, or the model is in training mode.
     """
-    _check_epsilon(epsilon)
+    check_epsilon(epsilon)
     gradient = input_gradient(model, images.float() / 255, labels)
     step = gradient.sign().to(torch.int16) * epsilon
     return (images.to(torch.int16) + step).clamp(0, 255).to(torch.uint8)
@@ -81,7 +81,7 @@ def iterated_fgsm(
     Raises:
         ValueError: epsilon or steps is out of its range, or the model is in training mode.
     """
-    _check_epsilon(epsilon)
+    check_epsilon(epsilon)
     if steps < 1:
         raise ValueError(f"steps: expected a number from 1, got {steps}")
     size = max(1, round(2.5 * epsilon / steps))
@@ -119,7 +119,7 @@ def boundary_distance(model: nn.Module, images: Tensor, labels: Tensor, rivals: 
     Raises:
         ValueError: The model is in training mode.
     """
-    _check_mode(model)
+    check_mode(model)
     leaf = (images.float() / 255).requires_grad_(True)
     with torch.enable_grad():
         logits = model(leaf)
@@ -135,11 +135,13 @@ def boundary_distance(model: nn.Module, images: Tensor, labels: Tensor, rivals: 
     return torch.stack(distances).amin(dim=0)
 
 
-def _check_mode(model: nn.Module) -> None:
+def check_mode(model: nn.Module) -> None:
+    """Refuse a model in training mode, whose dropout and batch statistics mislead an attack."""
     if any(module.training for module in model.modules()):
         raise ValueError("expected a model in eval mode, got one in training mode")
 
 
-def _check_epsilon(epsilon: int) -> None:
+def check_epsilon(epsilon: int) -> None:
+    """Refuse an L-infinity radius that is no integer from 1 to 255."""
     if type(epsilon) is not int or not 1 <= epsilon <= 255:
         raise ValueError(f"epsilon: expected an integer from 1 to 255 (1/255 each), got {epsilon}")

@@ -223,6 +223,9 @@ def paired_difference(
 ) -> Difference:
     """How much more often one model is wrong than another, on the same images and draws.
 
+    Where no image differs a bootstrap knows no width; the bounds are then those of the share of
+    images that might (Wilson), which no difference of rates can exceed.
+
     Args:
         wrong: (images, draws) of the model: true or false, or any number.
         other: (images, draws) of the other model.
@@ -240,6 +243,9 @@ def paired_difference(
     if wrong.shape != other.shape or wrong.size == 0:
         raise ValueError(f"expected equal, filled shapes, got {wrong.shape} and {other.shape}")
     differences = wrong.astype(np.float64) - other
+    if not differences.any():
+        _, most = wilson(0, len(differences), confidence)
+        return Difference(0.0, -most, most, 1.0)
     means = _resampled_means(differences, resamples, seed, by_draw)
     tail = (1 - confidence) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
@@ -288,7 +294,8 @@ def rank_intervals(
         confidence: Between 0 and 1.
 
     Returns:
-        By model its rank, and the bounds of the ranks it takes; equal rates share the lowest.
+        By model its rank, the lowest where rates are equal, and the bounds of the ranks it may
+        take: any of those that a tie spans.
     """
     rates = np.stack([one.mean(axis=1) for one in wrong.values()])
     images = rates.shape[1]
@@ -299,10 +306,13 @@ def rank_intervals(
         size = min(chunk, resamples - start)
         weights = random.multinomial(images, np.full(images, 1 / images), size) / images
         means.append(weights @ rates.T)
-    drawn = stats.rankdata(np.concatenate(means).round(12), method="min", axis=1)
+    drawn = np.concatenate(means).round(12)
+    best = stats.rankdata(drawn, method="min", axis=1)
+    worst = stats.rankdata(drawn, method="max", axis=1)  # a tie leaves open who is ahead
     value = stats.rankdata(rates.mean(axis=1).round(12), method="min")
     tail = (1 - confidence) / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail], axis=0, method="nearest")
+    low = np.quantile(best, tail, axis=0, method="nearest")
+    high = np.quantile(worst, 1 - tail, axis=0, method="nearest")
     return {
         name: Interval(float(value[at]), float(low[at]), float(high[at]))
         for at, name in enumerate(wrong)

@@ -9,6 +9,7 @@ from pixelproof.claims import claims
 from pixelproof.classifiers import seen_images
 from pixelproof.comparison import (
     Comparison,
+    Ledgers,
     boundary,
     common_images,
     of_split,
@@ -16,11 +17,12 @@ from pixelproof.comparison import (
     summary,
     without,
 )
+from pixelproof.errors import DataError
 from pixelproof.images import hex_id, load_images
 from pixelproof.layout import IMAGES, LEDGER, METRICS, MODELS, PLOTS
 from pixelproof.ledger import read_ledger
 from pixelproof.masking import gradient_checks, masked
-from pixelproof.page import markdown, write_page
+from pixelproof.page import failed_page, markdown, write_page
 from pixelproof.params import Params
 from pixelproof.report import draw_error_rates
 
@@ -32,17 +34,26 @@ def _write_table(table: pd.DataFrame, path: Path) -> None:
         table.to_csv(temporary, index=False)
 
 
+def _common(ledgers: Ledgers, params: Params, split: str = "held-out") -> list[str]:
+    """The common images; where there is none the report says so, too."""
+    try:
+        return common_images(ledgers, params.compare.images, split)
+    except DataError as error:
+        files.write_text(REPORTS / "index.html", failed_page(str(error)))
+        raise
+
+
 def run(params: Params) -> None:
     """Write the figures into `metrics/` and `plots/`, and the report into `reports/`."""
     seen = {hex_id(one) for model in params.models for one in seen_images(MODELS / model)}
     whole = {model: read_ledger(LEDGER / f"{model}.parquet") for model in params.models}
     held = {model: of_split(ledger, "held_out") for model, ledger in whole.items()}
     ledgers = {model: without(ledger, seen) for model, ledger in held.items()}
-    common = common_images(ledgers, params.compare.images)
+    common = _common(ledgers, params)
     table = results(ledgers, common, params.select.size)
     if params.paper_grids:
         train = {model: of_split(ledger, "train") for model, ledger in whole.items()}
-        shared = common_images(train, params.compare.images)
+        shared = _common(train, params, "training")
         paper = results(train, shared, params.select.size, "paper")
         table = pd.concat([table, paper], ignore_index=True)
     held_out = {model: set(ledger["image"]) for model, ledger in held.items()}
@@ -64,4 +75,6 @@ def run(params: Params) -> None:
     files.write_json(METRICS / "summary.json", digest)
     files.write_text(REPORTS / "summary.md", markdown(comparison, tested))
     images, manifest = load_images(IMAGES, "held_out"), files.read_json(IMAGES / "manifest.json")
-    write_page(comparison, tested, checks, images, manifest, REPORTS / "index.html")
+    abouts = {model: files.read_json(MODELS / model / "classifier.json") for model in params.models}
+    weights = {model: about["sha256"] for model, about in abouts.items()}
+    write_page(comparison, tested, checks, images, manifest, weights, REPORTS / "index.html")

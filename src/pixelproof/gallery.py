@@ -1,0 +1,103 @@
+"""Images that flip, original beside changed."""
+
+import base64
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pixelproof.change_sets import draws_name, load_change_set
+from pixelproof.comparison import Comparison
+from pixelproof.core.changes import apply_changes
+from pixelproof.images import ImageSet, hex_id
+from pixelproof.layout import CHANGES
+
+GALLERY = 8  # images that flip
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An image that flips: before and after, and what each model says.
+
+    Attributes:
+        path: Of the file.
+        label: The true class.
+        original: A data address of the unchanged image.
+        changed: A data address of the changed one, its changed pixels ringed.
+        said: By model, the prediction for the changed image.
+    """
+
+    path: str
+    label: str
+    original: str
+    changed: str
+    said: dict[str, str]
+
+
+def paths_by_id(manifest: dict[str, Any]) -> dict[str, str]:
+    """The path of each image, by its id."""
+    return {one["image"]: one["path"] for one in manifest["images"]}
+
+
+def _png(pixels: npt.NDArray[np.uint8]) -> str:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _ringed(
+    image: npt.NDArray[np.uint8], positions: npt.NDArray[np.int64]
+) -> npt.NDArray[np.uint8]:
+    """The image (3, H, W) enlarged threefold as (3 H, 3 W, 3), changed pixels framed in red."""
+    side = image.shape[2]
+    large = image.transpose(1, 2, 0).repeat(3, axis=0).repeat(3, axis=1)
+    for position in positions:
+        top, left = 3 * (position // side), 3 * (position % side)
+        inner = large[top + 1, left + 1].copy()
+        large[top : top + 3, left : left + 3] = (255, 40, 40)
+        large[top + 1, left + 1] = inner
+    return large
+
+
+def gallery(comparison: Comparison, images: ImageSet, manifest: dict[str, Any]) -> list[Shown]:
+    """Common images that an original gets wrong at the smallest n at which any does."""
+    params = comparison.params
+    name = params.compare.reference.experiment
+    grid = params.reference_grid
+    changes = load_change_set(CHANGES / "test", draws_name(grid.values, grid.area), images)
+    row_of = {hex_id(int(one)): row for row, one in enumerate(images.ids)}
+    paths, seen = paths_by_id(manifest), set()
+    shown: list[Shown] = []
+    models = list(params.models)
+    for n in sorted(grid.n):
+        wrong = {model: comparison.wrong(model, name, n=n) for model in models}
+        total = sum(one.sum(axis=1) for one in wrong.values())
+        for at in np.argsort(-total, kind="stable"):
+            image = comparison.common[at]
+            flipped = wrong[models[0]][at] if len(models) else np.zeros(0, bool)
+            if not flipped.any() or image in seen or len(shown) == GALLERY:
+                continue
+            seen.add(image)
+            draw, row = int(np.argmax(flipped)), row_of[image]
+            one = np.array(images.pixels[row : row + 1])
+            change = changes.take(slice(row, row + 1), draw, n)
+            after = apply_changes(one.copy(), change)[0]
+            said = {model: _prediction(comparison, model, image, name, n, draw) for model in models}
+            label = images.classes[images.labels[row]]
+            title = f"{paths[image]}, {n} {grid.values} pixels, draw {draw}"
+            marked = _ringed(after, change.positions[0])
+            shown.append(Shown(title, label, _png(one[0].transpose(1, 2, 0)), _png(marked), said))
+    return shown
+
+
+def _prediction(
+    comparison: Comparison, model: str, image: str, experiment: str, n: int, draw: int
+) -> str:
+    ledger = comparison.ledgers[model]
+    chosen = (ledger["experiment"] == experiment) & (ledger["image"] == image)
+    chosen &= (ledger["n"] == n) & (ledger["draw"] == draw)
+    return str(ledger.loc[chosen, "prediction"].iloc[0])
