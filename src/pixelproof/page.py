@@ -100,8 +100,11 @@ def markdown(comparison: Comparison, claims: list[Claim]) -> str:
 
 def _svg(figure: "Figure") -> str:
     """A figure as SVG text that takes the page's colours; the same figure gives the same text."""
+    import matplotlib as mpl
+
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    with mpl.rc_context(_style()):  # which holds the seed of the names in it
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue()
     return text[text.index("<svg") :].replace(_INK, "currentColor")
 

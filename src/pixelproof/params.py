@@ -305,7 +305,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """The experiments; one left out or null is not run."""
+    """The experiments; one that is null is not run (DVC wants each key to be there)."""
 
     draws: int = 4
     batch_size: int = 64

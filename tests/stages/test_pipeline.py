@@ -131,7 +131,7 @@ def test_originals_alone_on_images_that_are_all_held_out(project: Path) -> None:
 
 def test_a_second_run_gives_the_same_bytes(finished: Path) -> None:
     def contents() -> dict[str, bytes]:
-        folders = [Path("artifacts"), Path("metrics"), Path("plots")]
+        folders = [Path("artifacts"), Path("metrics"), Path("plots"), Path("reports")]
         paths = [path for one in folders for path in one.rglob("*") if path.is_file()]
         return {str(path): path.read_bytes() for path in paths}
 
