@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ import pytest
 from mlflow import MlflowClient
 from PIL import Image
 
-from pixelproof import stores
+from pixelproof import spool, stores
 from pixelproof.errors import ParameterError, ServiceError
+from pixelproof.records import Record
+from pixelproof.tracking import Tracker
 from tests.conftest import write_params
 from tests.repository import ENVIRONMENT, make_repository, run
 from tests.servers import free_port, mlflow_command, proxy, server, wait_for
@@ -117,6 +120,32 @@ def test_a_second_run_adds_nothing(repository: Path) -> None:
     assert after[""].info.end_time == before[""].info.end_time
     assert history(repository) == points
     assert len(client(repository).search_logged_models(["1"])) == 3
+
+
+def test_a_file_that_is_away_for_a_moment_is_kept_later(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PIXELPROOF_TRACKING")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    ledger = project / "clean.parquet"
+    ledger.write_bytes(b"ledger")
+    record = Record("clean", "model", "evaluation", metrics=[("pi", 2.0, 0)])
+    record = replace(record, artifacts=[ledger.name], started=1.0, ended=2.0)
+    tracker = Tracker(stores.find_store())
+
+    def send() -> tuple[list[str], int]:
+        tracker.flush()
+        run_id = runs(project)["clean"].info.run_id
+        kept = [one.path for one in client(project).list_artifacts(run_id)]
+        return kept, len(client(project).get_metric_history(run_id, "pi"))
+
+    spool.put([record], "evaluate@clean", "key", None)
+    ledger.rename(project / "elsewhere")  # as DVC does when it commits an output
+    assert send() == ([], 1)
+    (project / "elsewhere").rename(ledger)
+    for _ in range(2):
+        spool.put([record], "", "key", None)
+        assert send() == (["clean.parquet"], 1), "the file, and each figure once"
 
 
 def test_a_stage_that_runs_again_updates(repository: Path) -> None:

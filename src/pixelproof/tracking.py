@@ -436,20 +436,23 @@ class Tracker:
         record, parent = one.record, self._parent(one)
         run = self._run_of(record, parent)
         run_id, told = run.info.run_id, f"pixelproof.told.{record.part}"
-        if run.data.tags.get(told) == one.digest:
+        before, intact = run.data.tags.get(told), one.intact
+        # DVC moves what a stage has made into its cache, so that a file may be away for a moment.
+        digest = one.digest if intact else f"{one.digest} without files"
+        if before in (one.digest, digest):
             return
-        intact = one.intact
-        self._log_datasets(record, run_id)
         model = self._log_model(record, run_id) if record.model and intact else None
         model = model or run.data.tags.get("pixelproof.model")
-        self._log_figures(record, run, model)
+        if before != f"{one.digest} without files":
+            self._log_datasets(record, run_id)
+            self._log_figures(record, run, model)
         if record.kind == "pipeline":
             self._link_comparison(run_id, record)
         for path in record.artifacts if intact else ():
             self._client.log_artifact(run_id, path)
         if run.info.status != "FINISHED":
             self._client.set_terminated(run_id, "FINISHED", round(1000 * record.ended))
-        tags = {told: one.digest} | ({"pixelproof.model": model} if model else {})
+        tags = {told: digest} | ({"pixelproof.model": model} if model else {})
         self._client.log_batch(run_id, tags=self._tags(tags))  # last: else it is sent again
         if record.kind != "pipeline":
             self._children[parent][record.run] = self._client.get_run(run_id)
