@@ -19,7 +19,7 @@ import pytest
 
 from pixelproof import files
 from pixelproof.classifiers import load_classifier
-from pixelproof.errors import DataError, IntegrityError, ParameterError
+from pixelproof.errors import DataError, IntegrityError, ParameterError, ServiceError
 from pixelproof.hardening import settle
 from pixelproof.registry import CHAMPION, FROM, OUTCOME, PREVIOUS, REFUSED, Registry, Version
 from pixelproof.serving import ServedClassifier
@@ -182,6 +182,23 @@ def test_a_lost_reply_makes_one_version(port: str, place: Path, logged: Logged) 
 
 def found_versions(port: str, name: str) -> list[Version]:
     return open_registry(f"http://127.0.0.1:{port}", name).versions()
+
+
+@pytest.mark.parametrize("gone", ["registered-models/alias", "model-versions/set-tag"])
+def test_a_registry_that_goes_away_leaves_the_champion(
+    gone: str, registry: Registry, port: str, logged: Logged
+) -> None:
+    _, better = versions(registry, logged, 60, 20)
+    with proxy(port, lambda path: "503" if path.endswith(gone) else "pass") as address:
+        away = open_registry(address, registry.name)
+        with pytest.raises(ServiceError, match=r"MLflow at http://127\.0\.0\.1"):
+            settle(away, better, judge_of(20), note_of(away, better), "test")
+    found = registry.at(CHAMPION)
+    assert found is not None
+    assert found.number == 1
+    _, _, promoted = settle(registry, better, judge_of(20), note_of(registry, better), "test")
+    assert promoted
+    assert numbers(registry) == {CHAMPION: 2, PREVIOUS: 1}
 
 
 def test_of_twenty_that_race_the_best_is_champion(
