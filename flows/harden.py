@@ -34,7 +34,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Completed, Failed
 
 from pixelproof.children import bound
-from pixelproof.errors import PixelproofError
+from pixelproof.errors import ParameterError, PixelproofError
 from pixelproof.files import read_json
 from pixelproof.hardening import FLOW_RUN
 from pixelproof.layout import GATE, METRICS
@@ -45,7 +45,13 @@ from pixelproof.report import picture, read_results, result_markdown, verdict
 from pixelproof.sender import LOGGED, track_pipeline
 from pixelproof.stores import require_absolute
 from pixelproof.trial import gate_of
-from pixelproof.worktrees import bring_data, commit_results, set_parameters, worktree
+from pixelproof.worktrees import (
+    bring_data,
+    check_branch,
+    commit_results,
+    set_parameters,
+    worktree,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 RETRY_SECONDS = 5
@@ -114,18 +120,22 @@ def publish(address: str | None, result: Mapping[str, Any] | None) -> str:
     words = "\n\n".join(one for one in parts if one)
     try:
         create_markdown_artifact(key="result", markdown=words, description=said[:200])
-        if result and result["promoted"]:
-            announce(PROMOTED, result)
     except Exception as error:  # the work is done, whatever becomes of its page
         get_run_logger().warning("the result could not be published: %s", error)
     return str(result["words"]) if result else said
 
 
 def announce(event: str, result: Mapping[str, Any]) -> None:
-    """Emit an event, which automations of notifications wait for."""
+    """Emit an event, which automations of notifications wait for.
+
+    That nobody hears of it undoes nothing that was done.
+    """
     resource = {"prefect.resource.id": CHAMPION, "prefect.resource.name": CHAMPION}
     told = {key: result[key] for key in ("words", "outcome", "champion", "address")}
-    emit_event(event, resource=resource, payload=told)
+    try:
+        emit_event(event, resource=resource, payload=told)
+    except Exception as error:
+        get_run_logger().warning("%s could not be announced: %s", event, error)
 
 
 @flow(name="harden")
@@ -150,13 +160,29 @@ def harden(
         branch: Commit dvc.lock, parameters and metrics to this git branch. Empty: do not.
     """
     try:
+        keep_files(revision, profile, overrides, data)
         with workspace(ROOT, revision) as folder:
+            if branch is not None:
+                check_branch(folder, branch)
             params = set_parameters(folder, profile, overrides or {})
             if revision is not None:
                 bring_data(folder, params, data)
             return run(params, promotion, branch)
     except PixelproofError as error:
         return Failed(message=str(error))
+
+
+def keep_files(revision: str | None, *changes: object) -> None:
+    """Let no run change what a person has in the project's folder.
+
+    Raises:
+        ParameterError: It would.
+    """
+    if revision is None and any(changes):
+        raise ParameterError(
+            "revision: expected one, since a profile, overrides or data would change your own "
+            "files; got none (`pixelproof profile use` changes them)"
+        )
 
 
 @contextmanager
@@ -178,7 +204,9 @@ def workspace(root: Path, revision: str | None) -> Iterator[Path]:
 
 def own_environment() -> dict[str, str]:
     """What processes of this run find in their environment."""
-    code = {"PYTHONPATH": str(Path("src").resolve())}  # the revision's, not the installed one
+    own = [str(Path("src").resolve())]  # the revision's code, not the installed one
+    theirs = os.environ.get("PYTHONPATH")
+    code = {"PYTHONPATH": os.pathsep.join([*own, theirs] if theirs else own)}
     flow_run = flow_run_context.get_id()
     return code | ({FLOW_RUN: str(flow_run)} if flow_run else {})
 
@@ -203,10 +231,13 @@ def run(params: Params, promotion: str, branch: str | None) -> State:
             raise StageError("; ".join(failed), worth_retrying=False)
     if promotion != "off":
         result = run_judge(promotion == "promote", workplace, params.compute.retries)
+        if result["promoted"]:
+            announce(PROMOTED, result)
+    message = publish(tracked.address, result)
     if branch is not None:
         commit = commit_results(Path(), branch, "Results of a scheduled hardening")
         get_run_logger().info("results committed to %s: %s", branch, commit[:12])
-    return Completed(message=publish(tracked.address, result))
+    return Completed(message=message)
 
 
 def run_judge(promote: bool, workplace: Workplace, retries: int) -> dict[str, Any]:

@@ -7,12 +7,13 @@ from prefect import State, flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from prefect.states import Completed, Failed
 
-from harden import CHAMPION, ROOT, announce, own_environment, workspace
+from harden import CHAMPION, ROOT, announce, keep_files, own_environment, workspace
 from pixelproof.errors import PixelproofError
 from pixelproof.files import read_json
 from pixelproof.layout import GATE
 from pixelproof.model_card import figures_table
 from pixelproof.pipeline import Children, places
+from pixelproof.stores import TRACKING
 from pixelproof.worktrees import bring_data, set_parameters
 
 DEGRADED = f"{CHAMPION}.degraded"
@@ -35,6 +36,7 @@ def score(
         data: The text of a data.dvc that names other images than the revision's.
     """
     try:
+        keep_files(revision, profile, overrides, data)
         with workspace(ROOT, revision) as folder:
             params = set_parameters(folder, profile, overrides or {})
             if revision is not None:
@@ -51,7 +53,8 @@ def measure(environment: dict[str, str], seconds: float) -> dict[str, Any]:
     """Read the images where they are not up to date, and measure; returns what was found."""
     children, tell = Children(), get_run_logger().info
     try:
-        children.reproduce("select", environment, tell, seconds)
+        # No pipeline runs here, so MLflow is told of none.
+        children.reproduce("select", environment | {TRACKING: "off"}, tell, seconds)
         children.run("score", ["pixelproof.cli", "score"], environment, tell, seconds)
     except BaseException:
         children.stop()
@@ -66,9 +69,8 @@ def publish(result: dict[str, Any]) -> None:
     words = f"**{result['outcome']}**: {result['words']}\n\n{figures_table(result['verdict'])}"
     if result["outcome"] == "WORSE":
         logger.warning("the champion is worse than it was: %s", result["words"])
+        announce(DEGRADED, result)
     try:
         create_markdown_artifact(key="score", markdown=words, description=result["words"][:200])
-        if result["outcome"] == "WORSE":
-            announce(DEGRADED, result)
     except Exception as error:  # the work is done, whatever becomes of its page
         logger.warning("the score could not be published: %s", error)

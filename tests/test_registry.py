@@ -7,9 +7,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import chdir
+from dataclasses import replace
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from pixelproof import files
 from pixelproof.classifiers import load_classifier
 from pixelproof.errors import DataError, IntegrityError, ParameterError, ServiceError
 from pixelproof.hardening import settle
+from pixelproof.records import Record
 from pixelproof.registry import CHAMPION, FROM, OUTCOME, PREVIOUS, REFUSED, Registry, Version
 from pixelproof.serving import ServedClassifier
 from pixelproof.trial import weights_of
@@ -148,10 +151,27 @@ def test_a_person_overrides_the_gate_and_is_named(registry: Registry, logged: Lo
     assert found is not None
     assert (found.tags["override.by"], found.tags["override.why"]) == ("me", "a demo")
     assert numbers(registry) == {CHAMPION: 2, PREVIOUS: 1}
-    assert registry.override(2, "me", "once more").number == 2
+    for number in (2, None):
+        assert registry.override(number, "me", "once more").number == 2
+    assert registry.versions()[0].tags[REFUSED] == "by me: a demo", "the gate leaves it alone"
     assert numbers(registry) == {CHAMPION: 2, PREVIOUS: 1}
     with pytest.raises(ParameterError, match=r"expected a version of \[1, 2\], got 7"):
         registry.override(7, "me", "a slip")
+
+
+def test_pruning_leaves_every_version(registry: Registry, place: Path) -> None:
+    folder = save_model(place / "old", 1)
+    version = registry.register(weights_of(folder), *log_model(registry, folder), {})
+    registry.promote(version, None, "test")
+    newer = Record("new", "model", "training", started=time.time())
+    for pipeline in ("one", "two"):
+        registry.tracker.keep_model(
+            replace(newer, model=str(save_model(place / pipeline, 2))), pipeline
+        )
+    registry.tracker.prune(1)
+    shutil.rmtree(place / "champions", ignore_errors=True)
+    assert registry.download(version, place / "champions")
+    registry.tracker.measure(version.run, {"score/pi": 1.0})
 
 
 def test_the_gate_decides(registry: Registry, logged: Logged) -> None:
@@ -255,7 +275,7 @@ def _killed(
             return "pass"
         seen.append(path)
         if len(seen) != step:
-            return "pass"
+            return "pass" if len(seen) < step else "503"  # it must not end before it is killed
         if reply == "503":
             os.kill(int(process.pid or 0), signal.SIGKILL)
         return reply
@@ -316,7 +336,7 @@ class TestServing:
     @pytest.fixture
     def served(self, registry: Registry, place: Path) -> str:
         shutil.copy(ROOT / "tests" / "tiny_network.py", place)  # a network of a person's own
-        folder = save_model(place / "model", 1)
+        folder = save_model(place / "model", 5)
         version = registry.register(weights_of(folder), *log_model(registry, folder), {})
         registry.promote(version, None, "test")
         return f"models:/{registry.name}@champion"

@@ -287,6 +287,16 @@ class TestStore:
         assert "canary" not in str(caught.value)
 
 
+def test_a_password_is_not_shown_in_mid_run(
+    project_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    store = stores.Store(f"http://me:canary@127.0.0.1:{free_port()}", None)
+    with pytest.raises(ServiceError, match=r"//…@127\.0\.0\.1") as caught:
+        Tracker(store)
+    assert "canary" not in str(caught.value)
+
+
 @pytest.mark.parametrize("command", [["pixelproof", "run"], ["pixelproof", "stage", "select"]])
 def test_a_dead_server_is_told_at_once(command: list[str], tmp_path: Path) -> None:
     root = make_repository(tmp_path)

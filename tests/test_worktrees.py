@@ -8,7 +8,7 @@ import pytest
 
 from pixelproof import stores
 from pixelproof.errors import DataError, ParameterError, PipelineError
-from pixelproof.worktrees import bring_data, commit_results, set_parameters, worktree
+from pixelproof.worktrees import bring_data, commit_results, idle, set_parameters, worktree
 from tests.conftest import write_data
 from tests.repository import ENVIRONMENT, make_repository, run
 
@@ -59,6 +59,18 @@ def test_the_next_run_starts_from_the_revision_and_keeps_what_was_made(root: Pat
         assert (folder / "dvc.lock").read_text() == "schema: '2.0'\n"
 
 
+def test_hooks_and_relative_remotes_of_a_person(root: Path) -> None:
+    hook = root / ".git" / "hooks" / "post-checkout"
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    run(root, "dvc", "remote", "add", "--local", "-d", "team", "../team")
+    expected = (root / ".." / "team").resolve()
+    for _ in range(2):
+        with worktree(root, "HEAD", "harden") as folder:
+            found = run(folder, "dvc", "remote", "list").split()
+    assert found[:2] == ["team", str(expected)]
+
+
 def test_one_run_at_a_time(root: Path) -> None:
     code = (
         "from pathlib import Path; from pixelproof.worktrees import worktree\n"
@@ -102,6 +114,7 @@ def test_announced_data_is_taken_from_the_shared_cache(root: Path) -> None:
         "",
         "outs: [{path: ../x, md5: a}]",
         "outs: [{path: data}]",
+        "{outs: [{path: data, md5: a.dir}], wdir: src}",
         "!!python/object:os.system x",
         "[",
     ],
@@ -127,6 +140,15 @@ def test_parameters_that_are_none(
 ) -> None:
     with worktree(root, "HEAD", "harden") as folder, pytest.raises(ParameterError, match=words):
         set_parameters(folder, profile, overrides)
+
+
+def test_pruning_waits_for_no_run_and_keeps_what_the_worktree_needs(root: Path) -> None:
+    with worktree(root, "HEAD", "harden") as folder:
+        bring_data(folder, set_parameters(folder, None, {}), None)
+        with pytest.raises(PipelineError, match="a run works here"), idle(root):
+            pass
+    with idle(root) as found:
+        assert found == [folder]
 
 
 class TestBranch:

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 from pixelproof.deployments import configured_url, prefect_client
 from pixelproof.errors import DataError, ServiceError
+from pixelproof.stores import plain
 
 EVENT = "pixelproof.data.announced"
 RESOURCE = "pixelproof.data"
@@ -52,6 +53,8 @@ def announce(folder: str) -> str:
         while time.monotonic() < end:
             answer = client.request("POST", "/events/filter", json=query)
             if answer.json()["events"]:
-                return f"{path} announced at {url}"
+                return f"{path} announced at {plain(url)}"
             time.sleep(0.2)
-    raise ServiceError(f"Prefect at {url} has not kept the event within {ARRIVAL_SECONDS:.0f} s")
+    raise ServiceError(
+        f"Prefect at {plain(url)} has not kept the event within {ARRIVAL_SECONDS:.0f} s"
+    )

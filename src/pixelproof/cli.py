@@ -253,7 +253,7 @@ def _parser() -> argparse.ArgumentParser:
     score.set_defaults(run=_score)
 
     promote = commands.add_parser("promote", help="make a version champion, whatever the gate says")
-    promote.add_argument("version", nargs="?", type=int, help="the newest that is not, by default")
+    promote.add_argument("version", nargs="?", type=int, help="the newest by default")
     promote.add_argument("--why", required=True, help="is kept with the version")
     promote.set_defaults(run=_promote)
 

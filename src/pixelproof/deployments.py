@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from pixelproof.children import bound, environment
 from pixelproof.errors import ParameterError, ServiceError
+from pixelproof.stores import plain
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -44,11 +45,14 @@ def prefect_client(url: str) -> "Iterator[SyncPrefectClient]":
             yield client
     except PrefectHTTPStatusError as error:
         said = " ".join(error.response.text.split())[:200]
-        raise ServiceError(f"Prefect at {url}: {error.response.status_code}: {said}") from None
+        raise ServiceError(
+            f"Prefect at {plain(url)}: {error.response.status_code}: {said}"
+        ) from None
     except (httpx.HTTPError, RuntimeError) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise ServiceError(
-            f"Prefect at {url} does not answer ({reason}); start it, or correct PREFECT_API_URL"
+            f"Prefect at {plain(url)} does not answer ({reason}); start it, or correct "
+            "PREFECT_API_URL"
         ) from None
 
 
@@ -159,14 +163,16 @@ def keep_switches(client: "SyncPrefectClient", names: list[str]) -> Iterator[Non
         if not schedule.active
     }
     triggers = {one.name for one in client.read_automations() if not one.enabled}
-    yield
-    for one in _read(client, names):
-        for schedule in one.schedules:
-            if schedule.id and (one.id, schedule.slug) in schedules:
-                client.update_deployment_schedule(one.id, schedule.id, active=False)
-    for automation in client.read_automations():
-        if automation.enabled and automation.name in triggers:
-            client.pause_automation(automation.id)
+    try:
+        yield
+    finally:  # one that fails may come after others that were renewed
+        for one in _read(client, names):
+            for schedule in one.schedules:
+                if schedule.id and (one.id, schedule.slug) in schedules:
+                    client.update_deployment_schedule(one.id, schedule.id, active=False)
+        for automation in client.read_automations():
+            if automation.enabled and automation.name in triggers:
+                client.pause_automation(automation.id)
 
 
 def read_schedules(client: "SyncPrefectClient", names: list[str]) -> dict[str, list[str]]:

@@ -108,9 +108,12 @@ def decide(
         common = []
     evidence = _evidence(ledgers, common, params, gate)
     if not all(rule.holds for rule in evidence):
-        return Verdict("NOT ENOUGH EVIDENCE", tuple(evidence), (), _figures(ledgers, [], params))
+        unseen = len(_of(champion, "clean"))
+        known = _figures(ledgers, [], params) if unseen else {}
+        return Verdict("NOT ENOUGH EVIDENCE", tuple(evidence), (), known)
     rules = [
-        _accuracy(challenger, champion, gate),
+        _accuracy(ledgers, "champion", gate),
+        _accuracy(ledgers, "control", gate),  # or each promotion might cost the whole margin
         _more_robust(ledgers, "champion", common, params),
         _more_robust(ledgers, "control", common, params),
         *_attacks(ledgers, common, gate),
@@ -205,19 +208,19 @@ def _paired(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> dict
     return {"difference": value, "low": low, "high": high, "images": len(first)}
 
 
-def _accuracy(challenger: pd.DataFrame, champion: pd.DataFrame, gate: Gate) -> Rule:
+def _accuracy(ledgers: Mapping[str, pd.DataFrame], other: str, gate: Gate) -> Rule:
     """The clean accuracy is not inferior, on every held-out image (one-sided, paired)."""
     right = []
-    for ledger in (challenger, champion):
-        clean = _of(ledger, "clean").sort_values("image")
+    for name in ("challenger", other):
+        clean = _of(ledgers[name], "clean").sort_values("image")
         right.append((clean["prediction"] == clean["label"]).to_numpy(dtype=bool))
     found = _paired(right[0], right[1])
     bounds = _percent(found["difference"], found["low"], found["high"])
     words = (
-        f"clean accuracy at most {100 * gate.accuracy_margin:g} points below the champion's: "
+        f"clean accuracy at most {100 * gate.accuracy_margin:g} points below the {other}'s: "
         f"{bounds} on {len(right[0])} images"
     )
-    return Rule("clean_accuracy", words, found["low"] > -gate.accuracy_margin, found)
+    return Rule(f"clean_accuracy_{other}", words, found["low"] > -gate.accuracy_margin, found)
 
 
 def _more_robust(
@@ -274,7 +277,8 @@ def _gradients(ledgers: Mapping[str, pd.DataFrame], common: list[str], params: P
     reasons = masked(checks, "challenger")
     count = sum(one.model == "challenger" for one in checks)
     words = f"no sign of masked gradients: {'; but not that '.join(reasons) or f'{count} checks'}"
-    return Rule("gradients", words, not reasons, {"checks": count, "failed": len(reasons)})
+    holds = count > 0 and not reasons
+    return Rule("gradients", words, holds, {"checks": count, "failed": len(reasons)})
 
 
 def _figures(

@@ -28,6 +28,7 @@ from pixelproof.params import Gate, Params
 from pixelproof.registry import (
     CHAMPION,
     CONTENT,
+    FROM,
     JUDGED,
     OUTCOME,
     REASONS,
@@ -121,12 +122,28 @@ class Contest:
             self.folders["champion"] = self.registry.download(champion, GATE / "champions")
             self.ledgers.pop("champion", None)
 
+    def alone(self, label: str) -> dict[str, Any]:
+        """What one of the three is worth by itself, on images that it has not seen."""
+        seen = {hex_id(one) for one in seen_images(self.folders[label])}
+        return self.trial.alone(without(self.ledger(label), seen))
+
     def judge(self) -> Verdict:
         """Let the gate decide, without the images that any of the three has seen."""
         labels = ("challenger", "champion", "control")
         seen = {hex_id(one) for label in labels for one in seen_images(self.folders[label])}
         challenger, champion, control = (without(self.ledger(one), seen) for one in labels)
         return decide(challenger, champion, control, self.trial.params)
+
+
+def _seed(weights: Mapping[str, str]) -> int:
+    """The seed of the fresh draws: new with each challenger, and nobody's choice.
+
+    It hangs on the weights and the images alone: to try again, or with another setting, is no
+    second chance.
+    """
+    manifest = files.read_json(IMAGES / "manifest.json")
+    content = [dict(weights), manifest["splits"]["held_out"]["sha256"]]
+    return int(files.content_hash(content)[:15], 16)
 
 
 def _key(params: Params, weights: Mapping[str, str]) -> str:
@@ -203,10 +220,13 @@ def run_gate(params: Params, promote: bool) -> Result:
     weights = {label: weights_of(folder) for label, folder in folders.items()}
     champion = registry.at(CHAMPION)
     known = registry.with_weights(weights["challenger"])
+    _check_alias(registry, champion)
+    if champion and _promoted_here(champion, weights):
+        return _write(params, registry, _told_again(champion, gate.challenger))
     if champion and (reason := _nothing_to_do(params, weights, known, champion)):
         number = known.number if known else None
         return _write(params, registry, Result(NOTHING, reason, False, champion.number, number))
-    seed = int(_key(params, weights)[:15], 16)
+    seed = _seed(weights)
     contest = Contest(params, registry, folders, Trial(params, seed))
     if champion is None and promote:
         champion = _first_champion(contest)
@@ -223,6 +243,34 @@ def run_gate(params: Params, promote: bool) -> Result:
     return _write(
         params, registry, Result(verdict.outcome, words, False, number, None, seed, content)
     )
+
+
+def _check_alias(registry: Registry, champion: Version | None) -> None:
+    """Take no lost alias for a first run, which would put the original in its place.
+
+    Raises:
+        DataError: There has been a champion, and there is none.
+    """
+    if champion is None and any(one.tags.get(FROM) for one in registry.versions()):
+        raise DataError(
+            f"{registry.name}: expected the alias {CHAMPION}, which is gone; say which version it "
+            "is with `pixelproof promote NUMBER --why …`"
+        )
+
+
+def _promoted_here(champion: Version, weights: Mapping[str, str]) -> bool:
+    """Whether an earlier try of this very flow run has promoted the challenger."""
+    ours = FLOW_RUN in os.environ and champion.tags.get("promoted.by") == who()
+    return ours and champion.weights == weights["challenger"]
+
+
+def _told_again(champion: Version, name: str) -> Result:
+    """What an earlier try would have said, had it come to that."""
+    tags = champion.tags
+    words = f"{tags.get(OUTCOME)}: {name}; version {champion.number} is the champion"
+    seed = int(tags["seed"]) if "seed" in tags else None
+    number = champion.number
+    return Result(tags.get(OUTCOME, ""), words, True, number, number, seed, champion.verdict)
 
 
 def _nothing_to_do(
@@ -252,8 +300,8 @@ def sentence(verdict: Verdict, name: str, champion: Version | None) -> str:
     """A verdict in a sentence."""
     against = f"version {champion.number}" if champion else "its original"
     if verdict.outcome == "PASSED":
-        pi = next(rule for rule in verdict.rules if rule.name == "pi_champion")
-        return f"PASSED: {name} against {against}: {pi.words}"
+        pi = [rule.words for rule in verdict.rules if rule.name == "pi_champion"]
+        return ": ".join([f"PASSED: {name} against {against}", *pi])
     return f"{verdict.outcome}: {name} against {against}: it lacks {verdict.reasons}"
 
 
@@ -266,8 +314,7 @@ def _register(contest: Contest, name: str, label: str) -> Version:
     tags = _origin_tags(params, name, registry.tracker.find_pipeline(pipeline) or "")
     weights = weights_of(contest.folders[label])
     version = registry.register(weights, model, run, tags)
-    alone = contest.trial.alone(contest.ledger(label))
-    pi = alone["pi"]
+    pi = contest.alone(label)["pi"]
     values = (f"{pi['value']:.6g}", f"{pi['low']:.6g}", f"{pi['high']:.6g}", reference(params))
     registry.note(version, dict(zip(PI, values, strict=True)))
     return version
@@ -276,9 +323,16 @@ def _register(contest: Contest, name: str, label: str) -> Version:
 def _origin_tags(params: Params, name: str, pipeline: str) -> dict[str, str]:
     """Where a version comes from."""
     done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    changed = subprocess.run(
+        ["git", "status", "--porcelain", "--", "src", "params.yaml", "dvc.yaml", "*.dvc"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     tags = {
         "model": name,
         "git.commit": done.stdout.strip(),
+        "git.changed": "yes" if changed.stdout.strip() else "no",
         "dvc.data": records.data_digest(params),
         "dvc.lock": files.sha256(Path("dvc.lock")) if Path("dvc.lock").is_file() else "",
         "params": files.sha256(Path("params.yaml")),
@@ -294,10 +348,7 @@ def _first_champion(contest: Contest) -> Version:
     name = params.origin(gate_of(params).challenger)
     contest.folders["champion"] = MODELS / name
     version = _register(contest, name, "champion")
-    content = {
-        "outcome": FIRST,
-        "models": {"champion": contest.trial.alone(contest.ledgers["champion"])},
-    }
+    content = {"outcome": FIRST, "models": {"champion": contest.alone("champion")}}
     tags = {OUTCOME: FIRST, CONTENT: files.json_text(content), "seed": str(contest.trial.seed)}
     registry.note(version, tags, model_card(params, name, content))
     registry.promote(version, None, who())
@@ -337,17 +388,18 @@ def _contend(contest: Contest, weights: Mapping[str, str]) -> Result:
 
 def _write(params: Params, registry: Registry, result: Result) -> Result:
     """Write a result down, and put it into the description of the pipeline's run."""
-    tracker = registry.tracker
-    parent = tracker.find_pipeline(records.pipeline_key(params))
-    if parent:
-        result = dataclasses.replace(result, address=tracker.address(parent))
-        tracker.describe(parent, result.words)
-    path = GATE / "verdict.json"
+    tracker, path = registry.tracker, GATE / "verdict.json"
     files.write_json(path, dataclasses.asdict(result))
-    kept = [path, Path("dvc.lock")] if result.verdict else []
-    for one in kept:
-        if parent and one.is_file():
-            tracker.keep(parent, one)
+    parent = tracker.find_pipeline(records.pipeline_key(params))
+    if parent is None:
+        return result
+    result = dataclasses.replace(result, address=tracker.address(parent))
+    files.write_json(path, dataclasses.asdict(result))
+    if result.verdict:  # "nothing to do" must not hide what was decided
+        tracker.describe(parent, result.words)
+        tracker.keep(parent, path)
+    if Path("dvc.lock").is_file():
+        tracker.keep(parent, Path("dvc.lock"))
     return result
 
 

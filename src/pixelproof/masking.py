@@ -138,6 +138,8 @@ def _own_examples_best(comparison: Comparison, model: str) -> list[Check]:
     if own not in _attacks(comparison, model):
         return []
     borrowed = wrong_by_id(comparison, model, "transfer_fgsm")
+    if not borrowed:
+        return []
     holds, figures = _compare(comparison, _fooled(comparison, model, own), borrowed)
     words = f"its own examples fool no fewer than its original's, at epsilon {epsilon}"
     return [Check(model, words, holds, figures)]

@@ -124,20 +124,23 @@ class Registry:
             ServiceError: The registry does not answer, or refuses.
         """
         with self.lock():
-            found = self.with_weights(weights)
-            if found is not None:
+            if found := self._one_with(weights):
                 return found
             self.tracker.create_version(
                 self.name, model, run, {**tags, WEIGHTS: weights, MODEL: model}
             )
-            # A reply that was lost on its way may have made it twice.
-            for twin in [one for one in self.versions() if one.weights == weights][1:]:
-                with self.tracker.service() as client:
-                    client.delete_model_version(self.name, str(twin.number))
-            made = self.with_weights(weights)
+            made = self._one_with(weights)
         if made is None:
             raise IntegrityError(f"{self.name}: a version was registered and is not there")
         return made
+
+    def _one_with(self, weights: str) -> Version | None:
+        """The version with these weights, without what a lost reply has made a second time."""
+        found = [one for one in self.versions() if one.weights == weights]
+        for twin in found[1:]:
+            with self.tracker.service() as client:
+                client.delete_model_version(self.name, str(twin.number))
+        return found[0] if found else None
 
     def note(self, version: Version, tags: Mapping[str, str], card: str | None = None) -> None:
         """Put tags, and a description, to a version."""
@@ -145,7 +148,8 @@ class Registry:
             for key, value in tags.items():
                 client.set_model_version_tag(self.name, str(version.number), key, value)
             if card is not None:
-                client.update_model_version(self.name, str(version.number), card)
+                words = card[:5000]  # as much as MLflow's table holds
+                client.update_model_version(self.name, str(version.number), words)
 
     def promote(self, version: Version, expected: Version | None, by: str) -> bool:
         """Make a version the champion, if the champion is still the one it was judged against.
@@ -184,7 +188,7 @@ class Registry:
         """Make a version the champion, whatever the gate said; who and why are kept.
 
         Args:
-            number: Of the version; None is the newest that is not the champion.
+            number: Of the version; None is the newest.
             by: Who decides it.
             why: The reason.
 
@@ -193,15 +197,17 @@ class Registry:
         """
         with self.lock():
             found, versions = self.at(CHAMPION), self.versions()
-            held = found.number if found else None
-            others = [one for one in versions if one.number != held]
-            wanted = others[-1:] if number is None else [v for v in versions if v.number == number]
+            wanted = (
+                versions[-1:] if number is None else [v for v in versions if v.number == number]
+            )
             if not wanted:
                 numbers = [one.number for one in versions]
                 raise ParameterError(f"{self.name}: expected a version of {numbers}, got {number}")
             version = wanted[0]
             self.note(version, {"override.by": by, "override.why": why, REFUSED: ""})
-            if version.number != held:
+            if found is None or version.number != found.number:
+                if found is not None:  # else the gate would promote it again
+                    self.note(found, {REFUSED: f"by {by}: {why}"})
                 self._move(version, found, by)
         return version
 

@@ -40,14 +40,14 @@ def run_score(params: Params) -> Result:
     seen = {hex_id(one) for one in seen_images(folder)}
     found = trial.alone(without(trial.measure(folder, "champion"), seen))
     outcome, words = compare_score(champion, found, reference(params))
-    if champion.run:
-        metrics = {f"score/pi{end}": found["pi"][key] for end, key in _BOUNDS.items()}
-        metrics["score/clean_accuracy"] = found["clean_accuracy"]["value"]
-        registry.tracker.measure(champion.run, metrics)
     verdict = {"outcome": outcome, "models": {"champion": found}}
     address = registry.tracker.address(champion.run) if champion.run else None
     result = Result(outcome, words, False, champion.number, None, seed, verdict, address)
     files.write_json(GATE / "score.json", dataclasses.asdict(result))
+    if champion.run:
+        metrics = {f"score/pi{end}": found["pi"][key] for end, key in _BOUNDS.items()}
+        metrics["score/clean_accuracy"] = found["clean_accuracy"]["value"]
+        registry.tracker.measure(champion.run, metrics)
     return result
 
 

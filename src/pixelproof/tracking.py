@@ -7,6 +7,7 @@ processes or after a lost reply, leaves one run.
 import json
 import logging
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -116,7 +117,8 @@ class Tracker:
         try:
             yield
         except (MlflowException, OSError) as error:
-            reason = str(error).strip().split("\n")[0][:300]
+            said = re.sub(r"//[^/@\s]+@", "//…@", str(error))  # a password in an address
+            reason = said.strip().split("\n")[0][:300]
             raise ServiceError(f"MLflow at {plain(self.store.uri)}: {reason}; {WITHOUT}") from error
 
     @contextmanager
@@ -329,9 +331,14 @@ class Tracker:
             pipelines = self._search(
                 {"pixelproof.kind": "pipeline"}, order_by=["attributes.start_time DESC"]
             )
-            gone = [run.info.run_id for run in pipelines[keep:]]
-            for parent in list(gone):
-                gone += [run.info.run_id for run in self._search({"mlflow.parentRunId": parent})]
+            registered = {one.run_id for one in self._client.search_model_versions()}
+            gone: list[str] = []
+            for pipeline in pipelines[keep:]:
+                parent = str(pipeline.info.run_id)
+                children = self._search({"mlflow.parentRunId": parent})
+                family = [parent, *(str(run.info.run_id) for run in children)]
+                if not registered & set(family):  # a version points to its run
+                    gone += family
             for run_id in gone:
                 self._client.delete_run(run_id)
             models = self._unused_models()
@@ -380,7 +387,9 @@ class Tracker:
     def _unused_models(self) -> list[str]:
         runs = self._client.search_runs([self.experiment], max_results=50_000)
         needed = {run.data.tags.get("pixelproof.model") for run in runs}
-        needed |= {one.model_id for one in self._client.search_model_versions()}
+        versions = self._client.search_model_versions()
+        # MLflow's database does not keep the model of a version.
+        needed |= {one.model_id or one.tags.get("pixelproof.model") for one in versions}
         models = self._client.search_logged_models([self.experiment])
         ours = (one for one in models if "pixelproof.sha256" in one.tags)
         return [one.model_id for one in ours if one.model_id not in needed]

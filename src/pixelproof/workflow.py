@@ -19,6 +19,7 @@ from pixelproof.layout import ADVERSARIAL, CHECKPOINTS, LEDGER, MODELS, PLOTS
 from pixelproof.params import Params, load_params
 from pixelproof.sender import send, track_pipeline
 from pixelproof.stores import Store, check_store, experiment_name, follow_move, server_of
+from pixelproof.worktrees import idle
 
 DEMO = Path("profiles/elpv.yaml")
 GPU = Path("/dev/nvidia0")  # told without importing torch
@@ -208,12 +209,12 @@ def prune(keep: int) -> str:
     unused = _remove_unused(load_params())
     commits = ["--rev", "HEAD", "--num", str(keep), "--all-experiments"]
     revision = commits if _has_commits() else []
-    collected = subprocess.run(
-        [sys.executable, "-m", "dvc", "gc", "--workspace", *revision, "--force", "--quiet"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    with idle(Path()) as worktrees:  # they share DVC's copies
+        projects = ["--projects", *map(str, worktrees)] if worktrees else []
+        command = ["gc", "--workspace", *revision, *projects, "--force", "--quiet"]
+        collected = subprocess.run(
+            [sys.executable, "-m", "dvc", *command], capture_output=True, text=True, check=False
+        )
     if collected.returncode != 0:
         raise ServiceError(f"dvc gc: {collected.stderr.strip().splitlines()[-1]}")
     freed = (before - _size(*folders)) / 1e6

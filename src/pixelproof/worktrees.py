@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -17,17 +17,25 @@ from ruamel.yaml.error import YAMLError
 from pixelproof import files
 from pixelproof.children import bound, environment
 from pixelproof.demo import provide_data
-from pixelproof.errors import DataError, ParameterError, PipelineError, PixelproofError
+from pixelproof.errors import (
+    DataError,
+    ParameterError,
+    PipelineError,
+    PixelproofError,
+    ServiceError,
+)
 from pixelproof.params import Params, load_params
 
 FOLDER = Path(".pixelproof/worktrees")
+_POINTER = {"outs", "md5", "size", "nfiles", "hash", "path"}  # the keys of a data.dvc
 RESULTS = ("dvc.lock", "params.yaml", "*.dvc", "metrics", "plots")  # what git keeps of a run
 
 
 def _git(folder: Path, *arguments: str, **variables: str) -> str:
     """Run git in a folder; what it prints."""
     done = subprocess.run(
-        bound(["git", "-C", str(folder), *arguments]),
+        # A person's hooks are not for this: DVC's would check out before the cache is shared.
+        bound(["git", "-c", "core.hooksPath=/dev/null", "-C", str(folder), *arguments]),
         env=environment(**variables),
         capture_output=True,
         text=True,
@@ -109,17 +117,30 @@ def _bring(root: Path, tree: Path, folder: Path, commit: str) -> None:
 
 def _share_cache(root: Path, folder: Path) -> None:
     """Let DVC in the worktree use the project's cache and remotes."""
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
     local = root / ".dvc" / "config.local"
     target = folder / ".dvc" / "config.local"
     if local.is_file():
         shutil.copy(local, target)
     else:
         target.unlink(missing_ok=True)
-    cache = _dvc(root, "cache", "dir")
-    told = _dvc(folder, "cache", "dir", "--local", str((root / cache.stdout.strip()).resolve()))
-    if cache.returncode or told.returncode:
-        reason = (cache.stderr + told.stderr).strip().splitlines()[-1:]
-        raise PipelineError(f"{root}: DVC's cache cannot be shared: {' '.join(reason)}")
+    try:
+        with Repo(str(root)) as repo:
+            cache = Path(repo.cache.local_cache_dir).resolve()
+            remotes = {name: str(one["url"]) for name, one in repo.config["remote"].items()}
+    except DvcException as error:
+        raise PipelineError(f"{root}: DVC's cache cannot be shared: {error}") from None
+    told = [["cache", "dir", "--local", str(cache)]]
+    for name, url in remotes.items():
+        if "://" not in url:  # a folder, which may be relative to the other configuration
+            told.append(["remote", "modify", "--local", name, "url", str(Path(url).resolve())])
+    for words in told:
+        done = _dvc(folder, *words)
+        if done.returncode:
+            reason = " ".join(done.stderr.strip().splitlines()[-1:])
+            raise PipelineError(f"{root}: DVC's cache cannot be shared: {reason}")
 
 
 def set_parameters(folder: Path, profile: str | None, overrides: Mapping[str, Any]) -> Params:
@@ -182,18 +203,59 @@ def bring_data(folder: Path, params: Params, pointer: str | None) -> None:
         raise DataError(f"{path}: missing; `dvc add {params.select.data}` makes it")
     if _dvc(folder, "checkout", "--quiet", "--force", path.name).returncode != 0:
         shutil.rmtree(folder / params.select.data, ignore_errors=True)
-        provide_data(folder)
+        if params.select.data == "data":
+            provide_data(folder)
+        elif _dvc(folder, "pull", "--quiet", path.name).returncode != 0:
+            raise ServiceError(f"{path}: the images are neither in DVC's cache nor on its remote")
 
 
 def _check_pointer(text: str, name: str) -> None:
     """Let no announcement write anywhere but into the data folder."""
     try:
-        (out,) = YAML(typ="safe", pure=True).load(text)["outs"]
+        content = YAML(typ="safe", pure=True).load(text)
+        (out,) = content["outs"]
+        keys = set(content) | set(out)
         path, digest = out["path"], out["md5"]
     except (YAMLError, ValueError, LookupError, TypeError):
-        path, digest = None, None
-    if path != name or not isinstance(digest, str):
+        keys, path, digest = set(), None, None
+    if path != name or not isinstance(digest, str) or not keys <= _POINTER:
         raise DataError(f"data: expected the text of {name}.dvc, got {text[:60]!r}")
+
+
+def check_branch(folder: Path, branch: str) -> str:
+    """Check that results can be committed to a branch; its reference.
+
+    Raises:
+        ParameterError: The branch is checked out somewhere, or has no name that git takes.
+    """
+    reference = f"refs/heads/{branch}"
+    try:
+        _git(folder, "check-ref-format", reference)
+    except PipelineError:
+        raise ParameterError(f"branch: expected a name that git takes, got {branch!r}") from None
+    if f"branch {reference}" in _git(folder, "worktree", "list", "--porcelain").splitlines():
+        raise ParameterError(f"branch: {branch} is checked out; name another for the results")
+    return reference
+
+
+@contextmanager
+def idle(root: Path) -> Iterator[list[Path]]:
+    """Hold all worktrees of a project while no run works in them; the project's folder in each.
+
+    Raises:
+        PipelineError: A run is at work in one.
+    """
+    found = sorted((root / FOLDER).glob("*.lock"))
+    prefix = _git(root, "rev-parse", "--show-prefix") if found else ""
+    with ExitStack() as stack:
+        for path in found:
+            lock = stack.enter_context(path.open("w"))
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise PipelineError(f"{path.with_suffix('')}: a run works here; wait") from None
+        folders = [path.with_suffix("") / prefix for path in found]
+        yield [one for one in folders if (one / "dvc.yaml").is_file()]
 
 
 def commit_results(folder: Path, branch: str, message: str) -> str:
@@ -211,13 +273,7 @@ def commit_results(folder: Path, branch: str, message: str) -> str:
         ParameterError: The branch is checked out somewhere, or has no name that git takes.
         PipelineError: Git refuses.
     """
-    reference = f"refs/heads/{branch}"
-    try:
-        _git(folder, "check-ref-format", reference)
-    except PipelineError:
-        raise ParameterError(f"branch: expected a name that git takes, got {branch!r}") from None
-    if f"branch {reference}" in _git(folder, "worktree", "list", "--porcelain").splitlines():
-        raise ParameterError(f"branch: {branch} is checked out; name another for the results")
+    reference = check_branch(folder, branch)
     index = Path(_git(folder, "rev-parse", "--absolute-git-dir")) / "results.index"
     held = {"GIT_INDEX_FILE": str(index)}
     try:
