@@ -3,13 +3,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from pixelproof import demo
+from pixelproof.classifiers import open_classifier
 from pixelproof.cli import main
 from pixelproof.demo import ELPV, ELPV_MD5, IMAGENET, IMAGENET_MD5, fetch, provide_data
 from pixelproof.errors import DataError, IntegrityError, ServiceError
 from pixelproof.imagenet import wordnet_ids
+from pixelproof.images import read_image, to_array
+from pixelproof.params import Baseline, load_params
 from tests.conftest import ROOT
 
 
@@ -157,3 +162,17 @@ def test_images_of_ones_own_are_pulled_or_left_to_dvc(repository: Path, tmp_path
     shutil.rmtree(repository / ".dvc" / "cache")
     with pytest.raises(ServiceError, match="could not be pulled; set a remote"):
         provide_data(repository)
+
+
+def test_the_published_network_gets_eighteen_of_the_twenty_right(tmp_path: Path) -> None:
+    fetch(IMAGENET, tmp_path / "images")
+    classes = sorted(one.name for one in (tmp_path / "images").iterdir())
+    paths = [(at, path) for at, one in enumerate(classes) for path in tmp_path.glob(f"*/{one}/*")]
+    select = load_params(ROOT / "profiles" / "imagenet-sample.yaml").select
+    arrays = [to_array(read_image(path).image, select.size, select.fit) for _, path in paths]
+    published = Baseline("efficientnet_lite0", head="keep", epochs=0)
+    classifier = open_classifier(published, classes, "lite0").eval()
+    targets = classifier.targets(classes)[[at for at, _ in paths]]
+    with torch.inference_mode():
+        found = classifier(torch.from_numpy(np.stack(arrays))).argmax(dim=1)
+    assert int((found == targets).sum()) == 18

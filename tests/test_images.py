@@ -194,6 +194,10 @@ def test_fit(tmp_path: Path) -> None:
     assert to_array(image, 20, "stretch")[0, 10, 0] == 255
     assert to_array(image, 20, "crop").max() == 0  # the red quarter is cut off
     assert to_array(image, 20, "crop").shape == (3, 20, 20)
+    wide = Image.new("RGB", (256, 256))
+    wide.paste((255, 0, 0), (0, 0, 14, 256))  # what is cut off, but for what is blurred
+    assert to_array(wide, 224, "imagenet").max() < 8
+    assert to_array(wide, 224, "imagenet").shape == (3, 224, 224)
 
 
 def test_the_id_is_the_content() -> None:

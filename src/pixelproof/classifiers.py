@@ -12,7 +12,7 @@ from pixelproof import files
 from pixelproof.architectures import Architecture, State, Triple, find_architecture, read_state
 from pixelproof.class_names import is_known, match_classes
 from pixelproof.errors import DataError, IntegrityError, ParameterError
-from pixelproof.params import Baseline
+from pixelproof.params import Baseline, Fit
 
 FORMAT = 1
 
@@ -41,7 +41,7 @@ class Classifier(nn.Module):
         std: Triple,
         source: dict[str, Any],
         size: int | None = None,
-        fit: Literal["stretch", "crop"] = "stretch",
+        fit: Fit = "stretch",
     ) -> None:
         """Wrap a network; `channels_last` because some networks are many times slower without."""
         super().__init__()
@@ -50,7 +50,7 @@ class Classifier(nn.Module):
         self.classes = tuple(classes)
         self.source = source
         self.size = size
-        self.fit: Literal["stretch", "crop"] = fit
+        self.fit: Fit = fit
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pixelproof import files
 from pixelproof.errors import DataError, IntegrityError
+from pixelproof.params import Fit
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "GIF")
 MOST_PIXELS = 89_478_485  # of Pillow: 1 GiB at 3 bytes, times 1/4
@@ -254,19 +254,26 @@ def read_image(path: Path) -> ReadImage:
     return ReadImage(image, mode, note)
 
 
-def to_array(image: Image.Image, size: int, fit: Literal["stretch", "crop"]) -> UInt8:
-    """Resize to a square by bilinear interpolation with antialiasing.
+def to_array(image: Image.Image, size: int, fit: Fit) -> UInt8:
+    """Resize to a square by interpolation with antialiasing.
 
     Args:
         image: RGB.
         size: The side in pixels.
-        fit: `stretch` the whole image, or `crop` its centre after the shorter side fits.
+        fit: `stretch` the whole image, or `crop` its centre after the shorter side fits, both
+            bilinear; `imagenet` crops the centre 7/8 and is bicubic, as networks are evaluated
+            there.
 
     Returns:
         (3, size, size) uint8.
     """
     if fit == "crop":
         square = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+    elif fit == "imagenet":
+        whole = round(size * 8 / 7)  # 256 for 224
+        before = ImageOps.fit(image, (whole, whole), Image.Resampling.BICUBIC)
+        start = (whole - size) // 2
+        square = before.crop((start, start, start + size, start + size))
     else:
         square = image.resize((size, size), Image.Resampling.BILINEAR)
     return np.ascontiguousarray(np.asarray(square, dtype=np.uint8).transpose(2, 0, 1))

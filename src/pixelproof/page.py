@@ -417,9 +417,10 @@ def _sensor(comparison: Comparison, manifest: dict[str, Any]) -> str:
     side = comparison.params.select.size
     widths = np.array([one["width"] for one in manifest["images"]])
     heights = np.array([one["height"] for one in manifest["images"]])
-    if comparison.params.select.fit == "crop":
+    if comparison.params.select.fit != "stretch":
         widths = heights = np.minimum(widths, heights)
-    across, down = float(np.median(widths)) / side, float(np.median(heights)) / side
+    share = 7 / 8 if comparison.params.select.fit == "imagenet" else 1.0
+    across, down = (share * float(np.median(one)) / side for one in (widths, heights))
     return (
         f"One changed pixel stands for {across:.2g} × {down:.2g} pixels of the camera "
         f"(median image {np.median(widths):.0f} × {np.median(heights):.0f}, resized to {side}); "

@@ -14,6 +14,7 @@ from pixelproof.core.changes import parse_values
 from pixelproof.errors import ParameterError
 from pixelproof.schema import build_section, choose, require
 
+Fit = Literal["stretch", "crop", "imagenet"]  # how an image becomes a square
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 
@@ -53,7 +54,7 @@ class Select:
 
     data: str = "data"
     size: int = 128
-    fit: Literal["stretch", "crop"] = "stretch"
+    fit: Fit = "stretch"
     split: Literal["hash", "none"] = "hash"
     seed: int = 2021
     held_out: float = 0.3
@@ -394,7 +395,7 @@ class Gate:
 
     challenger: str
     name: str = "pixelproof"
-    accuracy_margin: float = 0.02
+    accuracy_margin: float = 0.03
     attack_margin: float = 0.1
     images: int = 100
     draws: int = 8
