@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -72,13 +72,16 @@ class Workplace:
         self.seconds = seconds
 
 
-@task(cache_policy=NO_CACHE, retry_delay_seconds=RETRY_SECONDS)
-def stage(name: str, workplace: Workplace) -> State:
-    """Run a stage through DVC; what is worth another try raises, and Prefect tries again."""
-    logger = get_run_logger()
+def attempt(workplace: Workplace, work: Callable[[dict[str, str]], None]) -> State:
+    """Work at a place, once one is free; what is worth another try raises, and Prefect tries again.
+
+    Args:
+        workplace: Of the run.
+        work: Is given the place's environment.
+    """
     environment = workplace.free.get()
     try:
-        workplace.children.reproduce(name, environment, logger.info, workplace.seconds)
+        work(environment)
     except StageError as error:
         if error.worth_retrying:
             raise
@@ -86,24 +89,25 @@ def stage(name: str, workplace: Workplace) -> State:
     finally:
         workplace.free.put(environment)
     return Completed()
+
+
+@task(cache_policy=NO_CACHE, retry_delay_seconds=RETRY_SECONDS)
+def stage(name: str, workplace: Workplace) -> State:
+    """Run a stage through DVC."""
+    tell, children = get_run_logger().info, workplace.children
+    return attempt(
+        workplace, lambda place: children.reproduce(name, place, tell, workplace.seconds)
+    )
 
 
 @task(name="gate", cache_policy=NO_CACHE, retry_delay_seconds=RETRY_SECONDS)
 def judge(promote: bool, workplace: Workplace) -> State:
     """Judge the challenger in a process of its own, which ends with this one."""
+    tell, children = get_run_logger().info, workplace.children
     command = ["pixelproof.cli", "gate", *(["--promote"] if promote else [])]
-    environment = workplace.free.get()
-    try:
-        workplace.children.run(
-            "gate", command, environment, get_run_logger().info, workplace.seconds
-        )
-    except StageError as error:
-        if error.worth_retrying:
-            raise
-        return Failed(message=str(error))
-    finally:
-        workplace.free.put(environment)
-    return Completed()
+    return attempt(
+        workplace, lambda place: children.run("gate", command, place, tell, workplace.seconds)
+    )
 
 
 def publish(address: str | None, result: Mapping[str, Any] | None) -> str:

@@ -89,7 +89,7 @@ def test_a_new_array_has_its_room_on_the_disk(tmp_path: Path) -> None:
 
 def test_json_holds_finite_numbers_alone(tmp_path: Path) -> None:
     with pytest.raises(
-        NumericalError, match="a.json: expected finite numbers: .* not JSON compliant"
+        NumericalError, match="a.json: expected finite numbers in JSON: .* compliant"
     ):
         files.write_json(tmp_path / "a.json", {"pi": float("nan")})
     assert not list(tmp_path.iterdir())

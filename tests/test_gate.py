@@ -90,7 +90,7 @@ class TestEvidence:
 
     def test_too_few_images_to_tell_the_margin(self) -> None:
         some = three(images=120)
-        assert failed(decide(*some, params())) == {"accuracy_margin"}
+        assert failed(decide(*some, params(accuracy_margin=0.02))) == {"accuracy_margin"}
 
     def test_few_draws(self) -> None:
         few = three(draws=DRAWS - 1)

@@ -142,9 +142,9 @@ class Serving:
         return (self.root / "mlruns" / "serve.log").read_text()
 
     def address(self, name: str) -> str:
-        return next(
-            line.split()[1].rstrip("/") for line in self.said.splitlines() if line.startswith(name)
-        )
+        """Of a server, without the page that is told."""
+        told = next(line for line in self.said.splitlines() if line.startswith(name))
+        return told.split()[1].partition("/#")[0].rstrip("/")
 
     @property
     def api(self) -> str:
@@ -347,7 +347,9 @@ def test_failures_and_the_champion_are_told(serving: Serving) -> None:
             "id": "3b0f2f5e-4a0f-4f51-8f0d-6b1c3fd5a001",
         }
         serving.ask("events", [event])
-        wait(lambda: len(kept) >= 2)
+        subjects = {"harden Failed", "pixelproof.champion.promoted"}
+        expected = {f"pixelproof: {one}" for one in subjects}
+        wait(lambda: expected <= {one["subject"] for one in kept})
     told = {one["subject"]: one["body"] for one in kept}
     assert "planted" in told["pixelproof: harden Failed"]
     assert "version: 7\nverdict: better" in told["pixelproof: pixelproof.champion.promoted"]
