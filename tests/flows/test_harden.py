@@ -182,3 +182,14 @@ def test_importing_the_flow_starts_nothing() -> None:
         check=True,
     )
     assert done.stdout.strip() == "harden"
+
+
+@pytest.mark.parametrize("change", ["'tables', None, None", "None, {'a.b': 1}, None"])
+def test_a_person_s_own_files_are_not_changed(change: str) -> None:
+    code = (
+        f"import sys; sys.path.insert(0, 'flows'); import harden; harden.keep_files(None, {change})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert "ParameterError: revision: expected one, since a profile" in done.stderr
