@@ -122,11 +122,12 @@ def publish(address: str | None, result: Mapping[str, Any] | None) -> str:
         judged = [f"**{result['words']}**", rules_table(result["verdict"])]
         parts = [*judged, figures_table(result["verdict"]) if result["verdict"] else "", *parts]
     words = "\n\n".join(one for one in parts if one)
+    told = str(result["words"]) if result else said
     try:
-        create_markdown_artifact(key="result", markdown=words, description=said[:200])
+        create_markdown_artifact(key="result", markdown=words, description=told)
     except Exception as error:  # the work is done, whatever becomes of its page
         get_run_logger().warning("the result could not be published: %s", error)
-    return str(result["words"]) if result else said
+    return told
 
 
 def announce(event: str, result: Mapping[str, Any]) -> None:

@@ -71,6 +71,6 @@ def publish(result: dict[str, Any]) -> None:
         logger.warning("the champion is worse than it was: %s", result["words"])
         announce(DEGRADED, result)
     try:
-        create_markdown_artifact(key="score", markdown=words, description=result["words"][:200])
+        create_markdown_artifact(key="score", markdown=words, description=result["words"])
     except Exception as error:  # the work is done, whatever becomes of its page
         logger.warning("the score could not be published: %s", error)

@@ -259,11 +259,8 @@ def _attacks(ledgers: Mapping[str, pd.DataFrame], common: list[str], gate: Gate)
         fooled = [wrong_by_image(one, images)[:, 0] for one in pair]
         figures = _paired(fooled[0], fooled[1])
         bounds = _percent(figures["difference"], figures["low"], figures["high"])
-        words = (
-            f"{name}, epsilon {epsilon}, {steps} steps, fools it at most "
-            f"{100 * gate.attack_margin:g} points more often than the champion: {bounds} on "
-            f"{len(images)} images"
-        )
+        most = f"at most {100 * gate.attack_margin:g} points above the champion's"
+        words = f"{name} (epsilon {epsilon}, steps {steps}) {most}: {bounds} on {len(images)} images"
         holds = figures["high"] < gate.attack_margin
         found.append(Rule(f"{name}_epsilon{epsilon}_steps{steps}", words, holds, figures))
     return found

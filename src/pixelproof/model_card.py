@@ -51,9 +51,9 @@ def model_card(params: Params, name: str, verdict: Mapping[str, Any]) -> str:
     point = params.compare.reference
     counts = f"{splits['train']['images']} to train, {splits['held_out']['images']} held out"
     parts = [
-        f"# {name}",
-        f"**{verdict['outcome']}**{met}, at {point.n} changed pixels (`{point.experiment}`), "
-        f"{params.gate.draws if params.gate else 0} fresh draws an image.",
+        # The first line stands in the registry's list of versions.
+        f"**{verdict['outcome']}**: {name}{met}, at {point.n} changed pixels "
+        f"(`{point.experiment}`), {params.gate.draws if params.gate else 0} fresh draws an image.",
         figures_table(verdict),
         rules_table(verdict),
         f"**Made by** pixelproof: {trained}. Images of {params.select.size} px, {counts}; data "
