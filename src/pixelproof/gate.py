@@ -260,7 +260,8 @@ def _attacks(ledgers: Mapping[str, pd.DataFrame], common: list[str], gate: Gate)
         figures = _paired(fooled[0], fooled[1])
         bounds = _percent(figures["difference"], figures["low"], figures["high"])
         most = f"at most {100 * gate.attack_margin:g} points above the champion's"
-        words = f"{name} (epsilon {epsilon}, steps {steps}) {most}: {bounds} on {len(images)} images"
+        found_on = f"{bounds} on {len(images)} images"
+        words = f"{name} (epsilon {epsilon}, steps {steps}) {most}: {found_on}"
         holds = figures["high"] < gate.attack_margin
         found.append(Rule(f"{name}_epsilon{epsilon}_steps{steps}", words, holds, figures))
     return found
