@@ -48,7 +48,7 @@ def harden(serving: Serving) -> str:
 
 def finished(serving: Serving, flow_run: str) -> str:
     ends = ("Completed", "Failed", "Crashed", "Cancelled")
-    wait(lambda: serving.state(flow_run) in ends, 150)
+    wait(lambda: serving.state(flow_run) in ends, 240)
     found = serving.ask(f"flow_runs/{flow_run}")
     assert found["state_name"] == "Completed", (found["state"]["message"], serving.log()[-6000:])
     return str(found["state"]["message"])
@@ -67,8 +67,9 @@ def aliases(serving: Serving) -> dict[str, int]:
     return {key: int(one) for key, one in client.get_registered_model("toy").aliases.items()}
 
 
+@pytest.mark.timeout(1200)  # of a slow machine; some three minutes of another
 def test_hardening_by_schedule_then_gate_then_rollback(serving: Serving) -> None:
-    wait(lambda: [one for one in runs(serving) if one["auto_scheduled"]], 90)
+    wait(lambda: [one for one in runs(serving) if one["auto_scheduled"]], 120)
     first = next(one for one in runs(serving) if one["auto_scheduled"])
     pause(serving, "harden/harden-nightly")
     said = finished(serving, first["id"])
