@@ -42,7 +42,7 @@ from pixelproof.model_card import figures_table, rules_table
 from pixelproof.params import Params, load_params
 from pixelproof.pipeline import Children, StageError, places, stage_graph
 from pixelproof.report import picture, read_results, result_markdown, verdict
-from pixelproof.sender import LOGGED, track_pipeline
+from pixelproof.sender import track_pipeline
 from pixelproof.stores import require_absolute
 from pixelproof.trial import gate_of
 from pixelproof.worktrees import (
@@ -223,12 +223,9 @@ def run(params: Params, promotion: str, branch: str | None) -> State:
         PixelproofError: A stage, the gate, MLflow or git failed.
     """
     graph, own = stage_graph(), own_environment()
-    if promotion != "off":
-        challenger = gate_of(params).challenger
-        own |= {LOGGED: challenger}
-        os.environ[LOGGED] = challenger
+    logged = None if promotion == "off" else gate_of(params).challenger
     result = None
-    with track_pipeline(params, "flows/harden.py") as tracked:
+    with track_pipeline(params, "flows/harden.py", logged) as tracked:
         environments = [one | own | tracked.environment for one in places(params.compute)]
         workplace = Workplace(environments, 3600 * params.compute.stage_hours)
         failed = run_stages(graph, workplace, params.compute.retries)

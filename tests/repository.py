@@ -21,10 +21,15 @@ ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.starts
 
 def run(root: Path, *command: str, code: int = 0, uri: str = "", off: bool = False) -> str:
     variables = {"MLFLOW_TRACKING_URI": uri} | ({"PIXELPROOF_TRACKING": "off"} if off else {})
+    return run_with(ENVIRONMENT | variables, root, *command, code=code)
+
+
+def run_with(environment: dict[str, str], root: Path, *command: str, code: int = 0) -> str:
+    """Run a command in an environment; what it says on both streams."""
     done = subprocess.run(
         command,
         cwd=root,
-        env=ENVIRONMENT | variables,
+        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -82,7 +82,7 @@ def test_the_gate_by_hand_from_the_first_champion_to_a_lost_alias(root: Path) ->
 
     run(root, "pixelproof", "rollback", "--why", "a trial", "--by", "me")
     said = gate(root, "--promote")
-    assert "which was rolled back by me: a trial; `pixelproof promote` overrides it" in said
+    assert "which was taken out of use by me: a trial; `pixelproof promote` overrides it" in said
     assert aliases(root) == {"champion": 1, "previous": 1}
 
     client(root).delete_registered_model_alias("toy", "champion")

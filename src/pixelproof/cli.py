@@ -10,9 +10,11 @@ import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import TypeAlias
 
 from pixelproof.errors import ParameterError, PixelproofError, one_line
 
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 STAGES = ("select", "baseline", "generate", "finetune", "attack", "evaluate", "compare")
 _ITEM_OF = {
     "baseline": "baselines",
@@ -113,23 +115,19 @@ def _clean(arguments: argparse.Namespace) -> None:
 
 
 def _gate(arguments: argparse.Namespace) -> None:
-    from pixelproof.children import die_with_parent
     from pixelproof.hardening import run_gate
     from pixelproof.model_card import rules_table
     from pixelproof.params import load_params
 
-    die_with_parent()
     _keep_memory()
     result = run_gate(load_params(), arguments.promote)
     print(f"{rules_table(result.verdict)}\n\n{result.words}".strip())
 
 
 def _score(arguments: argparse.Namespace) -> None:
-    from pixelproof.children import die_with_parent
     from pixelproof.params import load_params
     from pixelproof.scoring import run_score
 
-    die_with_parent()
     _keep_memory()
     result = run_score(load_params())
     print(f"{result.outcome}: {result.words}")
@@ -202,14 +200,8 @@ def _port(text: str) -> int:
     return port
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="pixelproof",
-        description="Measure how a classifier bears a few changed pixels, and harden it.",
-    )
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
+def _add_pipeline(commands: Commands) -> None:
+    """Running the pipeline, and what it is about."""
     stage = commands.add_parser("stage", help="run one stage (the cmd of dvc.yaml)")
     stage.add_argument("name", choices=STAGES)
     stage.add_argument("item", nargs="?", help="the baseline, arm or model")
@@ -229,21 +221,32 @@ def _parser() -> argparse.ArgumentParser:
     ui.add_argument("--port", type=_port, default=5000, help="the first to try (5000)")
     ui.set_defaults(run=_ui)
 
-    serve = commands.add_parser("serve", help="run servers, schedules and a worker until Ctrl-C")
-    serve.add_argument("--notify", metavar="TYPE/NAME", help="a notification block of Prefect")
-    serve.add_argument("--prefect-port", type=int, default=4200, help="the first to try (4200)")
-    serve.add_argument("--mlflow-port", type=int, default=5000, help="the first to try (5000)")
-    serve.set_defaults(run=_serve)
-
-    announce = commands.add_parser("announce-data", help="start a hardening on what data.dvc names")
-    announce.set_defaults(run=_announce)
-
     track = commands.add_parser("track", help="send what waits for the tracking store")
     track.set_defaults(run=_track)
 
     clean = commands.add_parser("clean", help="delete old runs and cached data")
     clean.add_argument("--keep", type=int, required=True, help="pipeline runs and commits to keep")
     clean.set_defaults(run=_clean)
+
+    fetch = commands.add_parser("fetch", help="write a demo data set into a folder")
+    fetch.add_argument("name", choices=["elpv", "imagenet-sample"])
+    fetch.add_argument("folder", nargs="?", type=Path, help="data, or data-imagenet-sample")
+    fetch.set_defaults(run=_fetch)
+
+    data = commands.add_parser("data", help="provide what data.dvc names, and verify it")
+    data.set_defaults(run=_data)
+
+
+def _add_unattended(commands: Commands) -> None:
+    """What runs by itself, and the model in use."""
+    serve = commands.add_parser("serve", help="run servers, schedules and a worker until Ctrl-C")
+    serve.add_argument("--notify", metavar="TYPE/NAME", help="a notification block of Prefect")
+    serve.add_argument("--prefect-port", type=_port, default=4200, help="the first to try (4200)")
+    serve.add_argument("--mlflow-port", type=_port, default=5000, help="the first to try (5000)")
+    serve.set_defaults(run=_serve)
+
+    announce = commands.add_parser("announce-data", help="start a hardening on what data.dvc names")
+    announce.set_defaults(run=_announce)
 
     gate = commands.add_parser("gate", help="judge the challenger against the champion")
     gate.add_argument("--promote", action="store_true", help="register it; champion if it passes")
@@ -263,14 +266,9 @@ def _parser() -> argparse.ArgumentParser:
     for command in (promote, rollback):
         command.add_argument("--by", help="who decides it (you, by default)")
 
-    fetch = commands.add_parser("fetch", help="write a demo data set into a folder")
-    fetch.add_argument("name", choices=["elpv", "imagenet-sample"])
-    fetch.add_argument("folder", nargs="?", type=Path, help="data, or data-imagenet-sample")
-    fetch.set_defaults(run=_fetch)
 
-    data = commands.add_parser("data", help="provide what data.dvc names, and verify it")
-    data.set_defaults(run=_data)
-
+def _add_results(commands: Commands) -> None:
+    """What came out, and what to do with it."""
     show = commands.add_parser("show", help="print the result table and what it means")
     show.set_defaults(run=_show)
 
@@ -292,6 +290,17 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--draw", type=int, default=0)
     export.add_argument("--images", type=int, default=20, help="how many images")
     export.set_defaults(run=_export)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pixelproof",
+        description="Measure how a classifier bears a few changed pixels, and harden it.",
+    )
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for add in (_add_pipeline, _add_unattended, _add_results):
+        add(commands)
     return parser
 
 

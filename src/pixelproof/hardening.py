@@ -41,7 +41,7 @@ from pixelproof.trial import Trial, gate_of, reference, weights_of
 
 FLOW_RUN = "PIXELPROOF_FLOW_RUN"  # the id of the Prefect run that this is part of
 FIRST, NOTHING = "FIRST", "NOTHING TO DO"
-PI = ("pi", "pi_low", "pi_high", "pi.reference")
+PI_TAGS = ("pi", "pi_low", "pi_high", "pi.reference")  # what `score` compares with
 
 
 @dataclass(frozen=True)
@@ -284,8 +284,8 @@ def _nothing_to_do(
         return ""
     if refused := known.tags.get(REFUSED):
         return (
-            f"nothing to do: {name} is version {known.number}, which was rolled back {refused}; "
-            "`pixelproof promote` overrides it"
+            f"nothing to do: {name} is version {known.number}, which was taken out of use "
+            f"{refused}; `pixelproof promote` overrides it"
         )
     key = _key(params, {**weights, "champion": champion.weights})
     if known.tags.get(JUDGED) == key and known.tags.get(OUTCOME) != "PASSED":
@@ -316,7 +316,7 @@ def _register(contest: Contest, name: str, label: str) -> Version:
     version = registry.register(weights, model, run, tags)
     pi = contest.alone(label)["pi"]
     values = (f"{pi['value']:.6g}", f"{pi['low']:.6g}", f"{pi['high']:.6g}", reference(params))
-    registry.note(version, dict(zip(PI, values, strict=True)))
+    registry.note(version, dict(zip(PI_TAGS, values, strict=True)))
     return version
 
 
@@ -408,7 +408,7 @@ def promote_by_hand(params: Params, number: int | None, by: str | None, why: str
 
     Args:
         params: For the name of the model.
-        number: Of the version; None is the newest that is not the champion.
+        number: Of the version; None is the newest.
         by: Who decides it; None is who is at work.
         why: The reason, which is kept with it.
 

@@ -29,7 +29,7 @@ OUTCOME = "verdict"
 REASONS = "verdict.reasons"
 CONTENT = "verdict.json"
 FROM = "promoted.from"
-REFUSED = "rolled.back"  # by a person: the gate promotes it no more
+REFUSED = "rolled.back"  # or replaced by a person: the gate promotes it no more
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from pixelproof.params import Params
 from pixelproof.registry import CHAMPION, Version
 from pixelproof.trial import Trial, gate_of, reference
 
+_BOUNDS = {"": "value", "_low": "low", "_high": "high"}  # endings of a metric's name
+
 
 def run_score(params: Params) -> Result:
     """Measure the champion alone on fresh draws, and say whether Pi has risen.
@@ -49,9 +51,6 @@ def run_score(params: Params) -> Result:
         metrics["score/clean_accuracy"] = found["clean_accuracy"]["value"]
         registry.tracker.measure(champion.run, metrics)
     return result
-
-
-_BOUNDS = {"": "value", "_low": "low", "_high": "high"}
 
 
 def compare_score(champion: Version, found: Mapping[str, Any], point: str) -> tuple[str, str]:

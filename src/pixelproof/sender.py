@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PARENT = "PIXELPROOF_PARENT_RUN"  # the id of the run above those of the stages
 SENDER = "PIXELPROOF_SENDER"  # the process that sends what the stages write down
-LOGGED = "PIXELPROOF_LOG_MODELS"  # the models that are logged, by name; unset: all
+LOGGED = "PIXELPROOF_LOG_MODEL"  # the name of the only model that is logged; unset: all are
 SEND_SECONDS = 2.0
 SESSION = spool.SPOOL / "session"
 
@@ -91,7 +91,7 @@ def tell(params: Params, stage: str, item: str | None, started: float) -> None:
     name = stage if item is None else f"{stage}@{item}"
     sender = os.environ.get(SENDER)
     try:
-        _put(params, records.of_stage(params, stage, item), name, started, os.environ.get(PARENT))
+        _put(params, records.of_stage(params, stage, item), name, started, os.environ)
         if not (sender and Path(f"/proc/{sender}").exists()):
             send()
     except PixelproofError as error:  # the stage's work is done and must not be done again
@@ -99,15 +99,14 @@ def tell(params: Params, stage: str, item: str | None, started: float) -> None:
 
 
 def _put(
-    params: Params, found: list[Record], stage: str, started: float, parent: str | None
+    params: Params, found: list[Record], stage: str, started: float, told: Mapping[str, str]
 ) -> None:
-    ended = time.time()
+    """Write records down; `told` is what the stages of the run find in their environment."""
+    ended, logged = time.time(), told.get(LOGGED)
     timed = [replace(one, started=started, ended=ended) for one in found]
-    logged = os.environ.get(LOGGED)
     if logged is not None:
-        names = logged.split(",")
-        timed = [one if one.run in names else replace(one, model=None) for one in timed]
-    spool.put(timed, stage, records.pipeline_key(params), parent)
+        timed = [one if one.run == logged else replace(one, model=None) for one in timed]
+    spool.put(timed, stage, records.pipeline_key(params), told.get(PARENT))
 
 
 def send() -> int:
@@ -168,7 +167,7 @@ class _Sending(threading.Thread):
 
 
 @contextmanager
-def track_pipeline(params: Params, source: str) -> Iterator[Tracked]:
+def track_pipeline(params: Params, source: str, logged: str | None = None) -> Iterator[Tracked]:
     """Keep the run of a pipeline: begin it, send what its stages have to show, and end it.
 
     When the block ends well, what did not run again is told from its files, so that the run is
@@ -177,6 +176,7 @@ def track_pipeline(params: Params, source: str) -> Iterator[Tracked]:
     Args:
         params: Of the project.
         source: What starts the pipeline, for people.
+        logged: The only model to log; None logs all.
 
     Yields:
         The environment that the stages need, and the page of the run.
@@ -196,8 +196,9 @@ def track_pipeline(params: Params, source: str) -> Iterator[Tracked]:
     sending = _Sending(tracker)
     sending.start()
     try:
-        yield Tracked({PARENT: parent, SENDER: str(os.getpid())}, tracker.address(parent))
-        _put(params, records.of_everything(params), "", time.time(), parent)
+        told = {PARENT: parent, SENDER: str(os.getpid())} | ({LOGGED: logged} if logged else {})
+        yield Tracked(told, tracker.address(parent))
+        _put(params, records.of_everything(params), "", time.time(), told)
         status = "FINISHED"
     except BaseException as error:
         status = "FAILED" if isinstance(error, Exception) else "KILLED"

@@ -19,7 +19,7 @@ from typing import Any, Self
 import pytest
 
 from tests.conftest import ROOT
-from tests.repository import ENVIRONMENT, run
+from tests.repository import ENVIRONMENT, run, run_with
 from tests.servers import free_port
 
 CANARY = "a-secret-that-must-stay-in-the-environment"
@@ -169,17 +169,7 @@ class Serving:
         return None
 
     def command(self, *words: str, code: int = 0, **variables: str) -> str:
-        done = subprocess.run(
-            words,
-            cwd=self.root,
-            env=self.environment | variables,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == code, done.stdout
-        return done.stdout
+        return run_with(self.environment | variables, self.root, *words, code=code)
 
     def deployment(self, name: str) -> Any:
         return self.ask(f"deployments/name/{name}")
