@@ -15,7 +15,7 @@ IMAGES, DRAWS, N, SIDE = 300, 4, 8, 16
 def params(**gate: Any) -> Params:
     return parse_params(
         {
-            "select": {"size": SIDE},
+            "select": {"side": SIDE},
             "baselines": {"base": {"classifier": "efficientnet_lite0"}},
             "finetune": {"arms": {"clean": {"baseline": "base"}, "hard": {"baseline": "base"}}},
             "models": ["base", "clean", "hard"],

@@ -28,7 +28,7 @@ def save_model(folder: Path, seed: int) -> Path:
     classifier = Classifier(
         network, "python:tiny_network:factory", ("bad", "good"), (0.3,) * 3, (0.2,) * 3, {}
     )
-    classifier.size = SIZE
+    classifier.side = SIZE
     save_classifier(classifier, folder, [])
     return folder
 

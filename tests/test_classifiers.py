@@ -217,13 +217,13 @@ class TestFilesOfWeights:
 class TestModelFolder:
     def test_a_stored_classifier_answers_bit_for_bit(self, tmp_path: Path) -> None:
         classifier = tiny()
-        classifier.size = 16
+        classifier.side = 16
         save_classifier(classifier, tmp_path / "model", [3, 2**64 - 1])
         loaded = pixelproof.load(str(tmp_path / "model"))  # as the README has it
         batch = images(5, 16)
         assert torch.equal(loaded(batch), classifier(batch))
         assert not loaded.training
-        assert (loaded.size, loaded.fit, loaded.classes) == (16, "stretch", CLASSES)
+        assert (loaded.side, loaded.fit, loaded.classes) == (16, "stretch", CLASSES)
         assert seen_images(tmp_path / "model") == {3, 2**64 - 1}
         about = json.loads((tmp_path / "model" / "classifier.json").read_text())
         assert about["source"] == {"weights": "none", "seed": 1}

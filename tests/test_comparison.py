@@ -19,7 +19,7 @@ def params(**changes: Any) -> Params:
     arm = {"baseline": "base"}
     return parse_params(
         {
-            "select": {"size": 16},
+            "select": {"side": 16},
             "baselines": {"base": {"classifier": "efficientnet_lite0"}},
             "finetune": {"arms": {"clean": arm, "hard": {**arm, "n": 8, "values": "stuck"}}},
             "models": ["base", "clean", "hard"],

@@ -169,7 +169,7 @@ def test_the_published_network_gets_eighteen_of_the_twenty_right(tmp_path: Path)
     classes = sorted(one.name for one in (tmp_path / "images").iterdir())
     paths = [(at, path) for at, one in enumerate(classes) for path in tmp_path.glob(f"*/{one}/*")]
     select = load_params(ROOT / "profiles" / "imagenet-sample.yaml").select
-    arrays = [to_array(read_image(path).image, select.size, select.fit) for _, path in paths]
+    arrays = [to_array(read_image(path).image, select.side, select.fit) for _, path in paths]
     published = Baseline("efficientnet_lite0", head="keep", epochs=0)
     classifier = open_classifier(published, classes, "lite0").eval()
     targets = classifier.targets(classes)[[at for at, _ in paths]]

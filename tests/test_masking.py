@@ -73,7 +73,7 @@ def ledger(model: nn.Module, images: Tensor, labels: Tensor, borrowed: Tensor) -
 def params() -> Params:
     return parse_params(
         {
-            "select": {"size": SIDE},
+            "select": {"side": SIDE},
             "baselines": {"base": {"classifier": "efficientnet_lite0"}},
             "finetune": {"arms": {"clean": {"baseline": "base"}, "hard": {"baseline": "base"}}},
             "models": ["base", "clean", "hard"],

@@ -40,7 +40,7 @@ BAD = [
     ("evaluate.pixels", {"n": [4], "area": 129}, "evaluate.pixels.area: expected at most select.s"),
     (f"{ARM}.n", -1, f"{ARM}.n: expected a number of pixels from 0"),
     (f"{ARM}.n", 20000, f"{ARM}.n: expected at most"),
-    (f"{ARM}.area", 200, f"{ARM}.area: expected at most select.size = 128, got 200"),
+    (f"{ARM}.area", 200, f"{ARM}.area: expected at most select.side = 128, got 200"),
     (f"{ARM}.values", "salt", f"{ARM}.values: expected full, stuck or offset:d"),
     (f"{ARM}.baseline", "basline", "did you mean 'baseline'"),
     (f"{ARM}.train", "tail", f"{ARM}.train: expected one of ['whole', 'head'], got 'tail'"),
@@ -62,7 +62,7 @@ BAD = [
     ("finetune.arms", {"baseline": {"baseline": "baseline"}}, "finetune.arms: expected names that"),
     ("baselines", {}, "baselines: expected one or more originals"),
     ("models", ["baseline", "clean"], "models: expected all baselines, then all arms"),
-    ("select.size", 4, "select.size: expected a side of 8 to 4096 pixels, got 4"),
+    ("select.side", 4, "select.side: expected a side of 8 to 4096 pixels, got 4"),
     ("select.held_out", 1.0, "select.held_out: expected a share between 0 and 1"),
     ("select.held_out", 0.0, "select.held_out: expected a share between 0 and 1"),
     ("select.unreadable", 1.5, "select.unreadable: expected a share from 0 to 1"),
@@ -132,7 +132,7 @@ def test_bad_parameters_are_named(key: str, value: object, expected: str) -> Non
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("select: {size: 8, size: 9}", 'found duplicate key "size"'),
+        ("select: {side: 8, side: 9}", 'found duplicate key "side"'),
         (
             "select: !!python/object:os.system {}",
             "expected YAML: could not determine a constructor",

@@ -33,7 +33,7 @@ def test_a_network_that_answers_in_logits_is_taken() -> None:
         (nn.Sequential(factory(), nn.Softmax(1)), "got probabilities; leave its last softmax out"),
         (factory(3), "expected logits, float32 (2, 2) for two images, got torch.float32 (2, 3)"),
         (Two(), "expected logits, float32 (2, 2) for two images, got tuple"),
-        (factory().double(), "mine: does not take images of select.size = 16 pixels: "),
+        (factory().double(), "mine: does not take images of select.side = 16 pixels: "),
     ],
 )
 def test_any_other_is_refused_before_the_work(network: nn.Module, expected: str) -> None:
@@ -44,6 +44,6 @@ def test_any_other_is_refused_before_the_work(network: nn.Module, expected: str)
 def test_images_too_small_for_a_network() -> None:
     baseline = Baseline("torchvision:alexnet", weights="none", epochs=1)
     small = open_classifier(baseline, ("a", "b", "c"), "one")
-    with pytest.raises(ParameterError, match=r"does not take images of select\.size = 16 pixels"):
+    with pytest.raises(ParameterError, match=r"does not take images of select\.side = 16 pixels"):
         try_network(small, 16, "one")
     try_network(small, 64, "one")

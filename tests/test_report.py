@@ -30,7 +30,7 @@ def params() -> Params:
     arm = {"baseline": "base"}
     return parse_params(
         {
-            "select": {"size": 16},
+            "select": {"side": 16},
             "baselines": {"base": {"classifier": "efficientnet_lite0"}},
             "finetune": {
                 "arms": {"clean": arm, "seed": {**arm, "seed": 2}, "hard": {**arm, "n": 8}}

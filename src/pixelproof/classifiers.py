@@ -25,7 +25,7 @@ class Classifier(nn.Module):
         architecture: The name it was built by.
         classes: The names of the K classes, by index.
         source: Where its weights came from.
-        size: The side in pixels of the images it was trained on, or None.
+        side: The side in pixels of the images it was trained on, or None.
         fit: How an image becomes a square of that side.
     """
 
@@ -40,7 +40,7 @@ class Classifier(nn.Module):
         mean: Triple,
         std: Triple,
         source: dict[str, Any],
-        size: int | None = None,
+        side: int | None = None,
         fit: Fit = "stretch",
     ) -> None:
         """Wrap a network; `channels_last` because some networks are many times slower without."""
@@ -49,7 +49,7 @@ class Classifier(nn.Module):
         self.architecture = architecture
         self.classes = tuple(classes)
         self.source = source
-        self.size = size
+        self.side = side
         self.fit: Fit = fit
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
@@ -303,7 +303,7 @@ def save_classifier(classifier: Classifier, folder: Path, seen: Iterable[int]) -
                 "architecture": classifier.architecture,
                 "classes": list(classifier.classes),
                 "preprocessing": {
-                    "size": classifier.size,
+                    "side": classifier.side,
                     "fit": classifier.fit,
                     "mean": classifier.mean.flatten().tolist(),
                     "std": classifier.std.flatten().tolist(),
@@ -344,7 +344,7 @@ def load_classifier(folder: Path | str) -> Classifier:
         tuple(preprocessing["mean"]),
         tuple(preprocessing["std"]),
         about["source"],
-        preprocessing["size"],
+        preprocessing["side"],
         preprocessing["fit"],
     )
     return classifier.eval()

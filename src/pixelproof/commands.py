@@ -65,7 +65,7 @@ def predict(model: Path, paths: Sequence[Path]) -> None:
     from pixelproof.classifiers import load_classifier
 
     classifier = load_classifier(model)
-    if classifier.size is None:
+    if classifier.side is None:
         raise DataError(f"{model}: expected a model that was trained here: it states no image size")
     unreadable = 0
     for path in _image_files(paths):
@@ -76,7 +76,7 @@ def predict(model: Path, paths: Sequence[Path]) -> None:
             unreadable += 1
             print(f"pixelproof: {one_line(str(error))}", file=sys.stderr)
             continue
-        array = to_array(image, classifier.size, classifier.fit)
+        array = to_array(image, classifier.side, classifier.fit)
         with torch.inference_mode():
             probability = classifier(torch.from_numpy(array[None])).softmax(dim=1)[0]
         best = int(probability.argmax())

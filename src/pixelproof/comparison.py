@@ -231,7 +231,7 @@ def summary(ledgers: Ledgers, common: list[str], params: Params) -> dict[str, An
     compare, reference = params.compare, params.compare.reference
     grid = params.reference_grid
     values = grid.values
-    side = params.select.size
+    side = params.select.side
     at_reference = {}
     for model, ledger in ledgers.items():
         chosen = (ledger["experiment"] == reference.experiment) & (ledger["n"] == reference.n)

@@ -92,7 +92,7 @@ class Evaluation:
         """
         for grid in grids:
             changes = load_change_set(folder, draws_name(grid.values, grid.area), self.images)
-            side = self.params.select.size if grid.area is None else grid.area
+            side = self.params.select.side if grid.area is None else grid.area
             setting = {"values": grid.values, "area": side}
             for draw in range(self.params.evaluate.draws):
                 for n in grid.n:
@@ -130,7 +130,7 @@ class Evaluation:
         epsilon, rows, examples = self._adversarial(origin)
         stored = load_change_set(CHANGES / "test", draws_name("full", None), self.images)
         changes = ChangeSet(stored.ids[rows], stored.records[rows], stored.sha256)
-        setting = {"epsilon": epsilon, "values": "full", "area": self.params.select.size}
+        setting = {"epsilon": epsilon, "values": "full", "area": self.params.select.side}
         for draw in range(evaluate.draws):
             for n in evaluate.adversarial_pixels.n if evaluate.adversarial_pixels else ():
                 judged = self._predict(examples, self.targets[rows], changes, draw=draw, n=n)

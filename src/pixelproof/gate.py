@@ -240,7 +240,7 @@ def _more_robust(
     )
     point, grid = compare.reference, params.reference_grid
     # Pi is linear in the error rate, so that a difference of rates is one of Pi's.
-    factor = pixel_index(1.0, point.n, params.select.size, grid.values, grid.area)
+    factor = pixel_index(1.0, point.n, params.select.side, grid.values, grid.area)
     pi = [factor * one for one in (found.value, found.low, found.high)]
     words = (
         f"Pi below the {other}'s: by {pi[0]:.2f} [{pi[1]:.2f}, {pi[2]:.2f}], that is "
@@ -269,7 +269,7 @@ def _attacks(ledgers: Mapping[str, pd.DataFrame], common: list[str], gate: Gate)
 
 def _gradients(ledgers: Mapping[str, pd.DataFrame], common: list[str], params: Params) -> Rule:
     """Nothing says that the challenger only hides its gradient from attacks."""
-    table = results(ledgers, common, params.select.size)
+    table = results(ledgers, common, params.select.side)
     nowhere = pd.DataFrame()
     checks = gradient_checks(Comparison(params, ledgers, common, table, nowhere, {}))
     reasons = masked(checks, "challenger")
@@ -298,7 +298,7 @@ def figures(ledger: pd.DataFrame, images: list[str], params: Params) -> dict[str
         return found
     rate = rate_interval(wrong_by_image(_at_reference(ledger, params), images))
     point, grid = params.compare.reference, params.reference_grid
-    side = params.select.size
+    side = params.select.side
     pi = [pixel_index(bound, point.n, side, grid.values, grid.area) for bound in rate]
     named = dict(zip(("value", "low", "high"), pi, strict=True))
     return {**found, "error_rate": rate._asdict(), "pi": named, "images": len(images)}

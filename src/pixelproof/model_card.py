@@ -56,7 +56,7 @@ def model_card(params: Params, name: str, verdict: Mapping[str, Any]) -> str:
         f"(`{point.experiment}`), {params.gate.draws if params.gate else 0} fresh draws an image.",
         figures_table(verdict),
         rules_table(verdict),
-        f"**Made by** pixelproof: {trained}. Images of {params.select.size} px, {counts}; data "
+        f"**Made by** pixelproof: {trained}. Images of {params.select.side} px, {counts}; data "
         f"`{records.data_digest(params) or 'not tracked'}`.",
         "**For** images of the same kind from the same cameras, given as raw uint8 RGB. It was "
         "hardened against pixels that change at random, as dead, hot or stuck ones do; it is no "

@@ -205,7 +205,7 @@ def _tables(comparison: Comparison) -> list[Table]:
         note = "The value moves by up to so much, clipped to 0..255."
         tables.append(_grid(rows, "n", "Magnitude (Table 7)", note))
     if "area" in of:
-        rows, side = of["area"], comparison.params.select.size
+        rows, side = of["area"], comparison.params.select.side
         rows = rows.assign(row=rows["area"].map(lambda box: f"{box} × {box} ({box / side:.3g})"))
         note = "Changes lie in a centred square of this side in pixels, and as a share of the side."
         tables.append(_grid(rows, "n", "Area (Table 8)", note))
@@ -414,7 +414,7 @@ def _regressed(comparison: Comparison, manifest: dict[str, Any]) -> list[dict[st
 
 def _sensor(comparison: Comparison, manifest: dict[str, Any]) -> str:
     """How wide one changed pixel is on the sensor."""
-    side = comparison.params.select.size
+    side = comparison.params.select.side
     widths = np.array([one["width"] for one in manifest["images"]])
     heights = np.array([one["height"] for one in manifest["images"]])
     if comparison.params.select.fit != "stretch":

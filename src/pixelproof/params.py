@@ -53,7 +53,7 @@ class Select:
     """Reading, splitting and choosing the images."""
 
     data: str = "data"
-    size: int = 128
+    side: int = 128
     fit: Fit = "stretch"
     split: Literal["hash", "none"] = "hash"
     seed: int = 2021
@@ -65,7 +65,7 @@ class Select:
     unreadable: float = 0.01
 
     def __post_init__(self) -> None:
-        require(8 <= self.size <= 4096, "size", "a side of 8 to 4096 pixels", self.size)
+        require(8 <= self.side <= 4096, "side", "a side of 8 to 4096 pixels", self.side)
         require(0 <= self.seed < 2**63, "seed", "an integer from 0", self.seed)
         require(0 < self.held_out < 1, "held_out", "a share between 0 and 1", self.held_out)
         require(0 <= self.unreadable <= 1, "unreadable", "a share from 0 to 1", self.unreadable)
@@ -472,7 +472,7 @@ class Params:
     @property
     def grids(self) -> list[Grid]:
         """What the experiments that change pixels at random measure."""
-        return self.evaluate.grids(self.select.size)
+        return self.evaluate.grids(self.select.side)
 
     @property
     def paper_grids(self) -> list[Grid]:
@@ -487,9 +487,9 @@ class Params:
         return next(grid for grid in self.grids if grid.experiment == wanted)
 
     def _check_room(self, key: str, n: int, area: int | None) -> None:
-        side = self.select.size if area is None else area
-        expected = f"at most select.size = {self.select.size}"
-        require(side <= self.select.size, f"{key}.area", expected, area)
+        side = self.select.side if area is None else area
+        expected = f"at most select.side = {self.select.side}"
+        require(side <= self.select.side, f"{key}.area", expected, area)
         require(n <= side * side, f"{key}.n", f"at most the {side * side} pixels of the area", n)
 
     def _check_evaluation(self) -> None:

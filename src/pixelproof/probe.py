@@ -29,7 +29,7 @@ def try_network(classifier: Classifier, size: int, name: str) -> None:
     except Exception as error:  # a network may raise anything
         reason = str(error).strip().partition("\n")[0]
         raise ParameterError(
-            f"{key}: does not take images of select.size = {size} pixels: {reason}"
+            f"{key}: does not take images of select.side = {size} pixels: {reason}"
         ) from error
     if not isinstance(logits, Tensor):
         raise ParameterError(f"{key}: {expected}, got {type(logits).__name__}")

@@ -178,7 +178,7 @@ def model_params(params: Params, name: str) -> dict[str, Any]:
         "arm": name if name in params.finetune.arms else "original",
         "n": arm.n,
         "values": arm.values if arm.n else "none",
-        "area": arm.area or params.select.size,
+        "area": arm.area or params.select.side,
         "mix": arm.mix,
         "train": arm.train,
         "augment": arm.augment,
@@ -189,7 +189,7 @@ def model_params(params: Params, name: str) -> dict[str, Any]:
         "baseline": params.origin(name),
         "classifier": baseline.classifier,
         "weights": baseline.weights,
-        "size": params.select.size,
+        "side": params.select.side,
     }
 
 
@@ -313,7 +313,7 @@ def _pipeline(params: Params, summary: Mapping[str, Any], table: "pd.DataFrame")
     point = summary["reference"]
     shown = {
         "models": ", ".join(params.models),
-        "size": params.select.size,
+        "side": params.select.side,
         "reference": f"{point['n']} {point['values']}",
         "control": summary["control"],
         "draws": params.evaluate.draws,

@@ -25,7 +25,7 @@ class ServedClassifier:
 
     def _batch(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         if images.shape[-1] == 3:
-            size = self._classifier.size or images.shape[1]
+            size = self._classifier.side or images.shape[1]
             fit = self._classifier.fit
             return np.stack([to_array(Image.fromarray(one), size, fit) for one in images])
         return images

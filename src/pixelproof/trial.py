@@ -43,7 +43,7 @@ def weights_of(folder: Path) -> str:
 def reference(params: Params) -> str:
     """The reference point in words: Pi is compared at the same one only."""
     point, grid = params.compare.reference, params.reference_grid
-    side = params.select.size
+    side = params.select.side
     return f"{point.n} pixels, {grid.values}, in {grid.area or side} of {side} px"
 
 
@@ -84,9 +84,9 @@ class Trial:
         params = self.params
         device = find_device(params.compute.device)
         classifier = load_classifier(folder).to(device)
-        if classifier.size not in (None, params.select.size):
+        if classifier.side not in (None, params.select.side):
             raise ParameterError(
-                f"select.size: expected the {label}'s {classifier.size}, got {params.select.size}: "
+                f"select.side: expected the {label}'s {classifier.side}, got {params.select.side}: "
                 "the gate compares models on the same draws; promote by hand with "
                 "`pixelproof promote --why …`"
             )

@@ -16,8 +16,8 @@ def run(params: Params, name: str) -> None:
     baseline = params.baselines[name]
     images = load_images(IMAGES, "train")
     classifier = open_classifier(baseline, images.classes, name)
-    try_network(classifier, params.select.size, name)
-    classifier.size, classifier.fit = params.select.size, params.select.fit
+    try_network(classifier, params.select.side, name)
+    classifier.side, classifier.fit = params.select.side, params.select.fit
     origin = Path(baseline.classifier)
     seen = set(seen_images(origin)) if (origin / "classifier.json").is_file() else set()
     recipe = Recipe(baseline.epochs, baseline.learning_rate, baseline.batch_size, baseline.seed)

@@ -50,11 +50,11 @@ def run(params: Params) -> None:
     held = {model: of_split(ledger, "held_out") for model, ledger in whole.items()}
     ledgers = {model: without(ledger, seen) for model, ledger in held.items()}
     common = _common(ledgers, params)
-    table = results(ledgers, common, params.select.size)
+    table = results(ledgers, common, params.select.side)
     if params.paper_grids:
         train = {model: of_split(ledger, "train") for model, ledger in whole.items()}
         shared = _common(train, params, "training")
-        paper = results(train, shared, params.select.size, "paper")
+        paper = results(train, shared, params.select.side, "paper")
         table = pd.concat([table, paper], ignore_index=True)
     held_out = {model: set(ledger["image"]) for model, ledger in held.items()}
     counted = set.union(*held_out.values())

@@ -64,7 +64,7 @@ def _read_one(path: Path, select: Select) -> UnreadableImageError | Decoded:
         read = read_image(path)
     except UnreadableImageError as error:
         return error
-    array = to_array(read.image, select.size, select.fit)
+    array = to_array(read.image, select.side, select.fit)
     return Decoded(array, *read.image.size, read.mode, read.note)
 
 
@@ -160,12 +160,12 @@ def run(params: Params) -> None:
                 "images": len(part),
                 "by_class": _by_class(part, classes, split),
                 "available_by_class": _by_class(rows, classes, split),
-                "sha256": _write_split(folder, split, part, raw, select.size),
+                "sha256": _write_split(folder, split, part, raw, select.side),
             }
         raw.unlink()
         manifest = {
             "classes": classes,
-            "size": select.size,
+            "side": select.side,
             "fit": select.fit,
             "split": select.split,
             "seed": select.seed,
