@@ -21,10 +21,10 @@ RESULTS = Path(__file__).with_name("results.json")
 
 def measure(keep: bool) -> dict[str, float]:
     """Images a second of EfficientNet-Lite0 at 128 pixels, in this process."""
-    from pixelproof.cli import _keep_memory
+    from pixelproof.tuning import keep_memory
 
     if keep:
-        _keep_memory()
+        keep_memory()
     import torch
 
     from pixelproof.classifiers import open_classifier

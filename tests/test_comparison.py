@@ -168,11 +168,12 @@ def test_a_ledger_is_read_as_it_was_written(tmp_path: Any, ledgers: Any) -> None
     names = np.array(["a", "b"], dtype=object)
     margin = np.array([1.5, -2], np.float32)
     writer.add("clean", names, names, np.array([0, 1]), margin, split="held_out", n=0, draw=0)
-    writer.write(path)
+    writer.write(path, {"device": "cpu", "threads": 2})
     found = read_ledger(path)
     assert list(found.columns) == list(COLUMNS)
     assert found["prediction"].tolist() == CLASSES
     assert found["epsilon"].isna().all()
+    assert found.attrs == {"device": "cpu", "threads": 2}
     with pytest.raises(DataError, match=r"y\.parquet: missing"):
         read_ledger(path.with_name("y.parquet"))
     path.write_bytes(path.read_bytes()[:-9])

@@ -34,7 +34,7 @@ LAYERS = [
     ["adversarial", "change_sets", "ledger", "augmentations"],
     ["classifiers", "architectures", "class_names", "imagenet"],
     ["images", "subsets"],
-    ["params", "progress", "layout", "files", "devices", "children", "keeper"],
+    ["params", "progress", "layout", "files", "devices", "children", "keeper", "tuning"],
     ["schema"],
     ["core"],
     ["errors"],

@@ -16,7 +16,7 @@ def test_a_flipped_bit_is_never_read_as_a_prediction(tmp_path: Path) -> None:
         setting = {"n": 4, "values": "full", "area": 16, "split": "held_out", "draw": draw}
         writer.add("pixels", names, np.full(200, "bad", object), predicted, margin, **setting)
     path = tmp_path / "one.parquet"
-    writer.write(path)
+    writer.write(path, {"device": "cpu", "threads": 2})
     whole, sound = path.read_bytes(), read_ledger(path)
     refused = 0
     for at in random.integers(0, len(whole), 150):

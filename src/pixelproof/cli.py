@@ -24,29 +24,15 @@ _ITEM_OF = {
 }
 
 
-def _keep_memory() -> None:
-    """Have glibc keep freed memory instead of giving it back to the kernel.
-
-    A network frees and takes the same large buffers in each batch; fetching them from the
-    kernel each time halves the images a second of inference on a CPU.
-    """
-    import ctypes
-
-    m_trim_threshold, m_mmap_threshold = -1, -3
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc alone has it
-    if mallopt is not None:
-        mallopt(m_mmap_threshold, 2**30)
-        mallopt(m_trim_threshold, 2**31 - 1)
-
-
 def _stage(arguments: argparse.Namespace) -> None:
     from pixelproof.children import die_with_parent
     from pixelproof.params import load_params
     from pixelproof.schema import choose
     from pixelproof.sender import ready, tell
+    from pixelproof.tuning import prepare_to_compute
 
     die_with_parent()
-    _keep_memory()
+    prepare_to_compute()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # repeatable sums on a GPU
     params = load_params()
     known: dict[str, Mapping[str, object]] = {
@@ -118,8 +104,9 @@ def _gate(arguments: argparse.Namespace) -> None:
     from pixelproof.hardening import run_gate
     from pixelproof.model_card import rules_table
     from pixelproof.params import load_params
+    from pixelproof.tuning import prepare_to_compute
 
-    _keep_memory()
+    prepare_to_compute()
     result = run_gate(load_params(), arguments.promote)
     print(f"{rules_table(result.verdict)}\n\n{result.words}".strip())
 
@@ -127,8 +114,9 @@ def _gate(arguments: argparse.Namespace) -> None:
 def _score(arguments: argparse.Namespace) -> None:
     from pixelproof.params import load_params
     from pixelproof.scoring import run_score
+    from pixelproof.tuning import prepare_to_compute
 
-    _keep_memory()
+    prepare_to_compute()
     result = run_score(load_params())
     print(f"{result.outcome}: {result.words}")
 
@@ -174,7 +162,9 @@ def _compare(arguments: argparse.Namespace) -> None:
 
 def _predict(arguments: argparse.Namespace) -> None:
     from pixelproof.commands import predict
+    from pixelproof.tuning import prepare_to_compute
 
+    prepare_to_compute()
     predict(arguments.model, arguments.images)
 
 

@@ -41,6 +41,11 @@ def describe_device(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
+def describe_computation(device: torch.device) -> dict[str, str | int]:
+    """What results depend on beside what went in: the device, and how many threads share a sum."""
+    return {"device": describe_device(device), "threads": torch.get_num_threads()}
+
+
 class DeviceImages:
     """Images to take batches of, on the device that needs them.
 

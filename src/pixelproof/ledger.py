@@ -1,6 +1,6 @@
 """The ledger of a model: one row a prediction, and what can be read from it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +52,18 @@ class LedgerWriter:
         frame = pd.DataFrame(columns, index=range(len(image)))
         self._parts.append(frame.astype(COLUMNS))
 
-    def write(self, path: Path) -> None:
-        """Store the ledger as Parquet, whole or not at all."""
+    def write(self, path: Path, computed: Mapping[str, str | int]) -> None:
+        """Store the ledger as Parquet, whole or not at all.
+
+        Args:
+            path: Of the file.
+            computed: What the predictions depend on beside model and images: the device and the
+                number of threads. Stored in the file; `read_ledger(path).attrs` has it.
+        """
+        whole = pd.concat(self._parts, ignore_index=True)
+        whole.attrs = dict(computed)
         with files.atomic(path) as temporary:
-            pd.concat(self._parts, ignore_index=True).to_parquet(
-                temporary, index=False, write_page_checksum=True
-            )
+            whole.to_parquet(temporary, index=False, write_page_checksum=True)
 
 
 def read_ledger(path: Path) -> pd.DataFrame:

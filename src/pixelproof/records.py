@@ -225,7 +225,9 @@ def evaluation(params: Params, name: str) -> Record:
     from pixelproof.ledger import read_ledger
 
     path = LEDGER / f"{name}.parquet"
-    figures = clean_figures(of_split(read_ledger(path), "held_out"))
+    ledger = read_ledger(path)
+    figures = clean_figures(of_split(ledger, "held_out"))
+    tags = {f"evaluated.{key}": str(value) for key, value in ledger.attrs.items()}
     datasets = _images(params, "evaluation")
     for draws in dict.fromkeys(draws_name(grid.values, grid.area) for grid in params.grids):
         datasets += _draws(CHANGES / "test", draws, "evaluation")
@@ -234,6 +236,7 @@ def evaluation(params: Params, name: str) -> Record:
         "model",
         "evaluation",
         metrics=_clean(figures),
+        tags=tags,
         datasets=datasets,
         artifacts=[str(path)],
     )

@@ -22,7 +22,7 @@ from pixelproof.augmentations import augmentation
 from pixelproof.change_sets import ChangeSet
 from pixelproof.classifiers import Classifier, save_classifier
 from pixelproof.core.changes import apply_in_place
-from pixelproof.devices import DeviceImages, describe_device
+from pixelproof.devices import DeviceImages, describe_computation
 from pixelproof.errors import IntegrityError, NumericalError
 from pixelproof.images import ImageSet
 from pixelproof.layout import PLOTS
@@ -263,7 +263,7 @@ def fine_tune(
                 checkpoint.save({**state, "curve": curve})
     classifier.eval().to(CPU)
     precision = "bfloat16 autocast" if device.type == "cuda" else "float32"
-    trained = {"device": describe_device(device), "precision": precision}
+    trained = {**describe_computation(device), "precision": precision}
     classifier.source = {**classifier.source, "trained": trained}
     return curve
 

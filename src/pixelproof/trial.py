@@ -11,7 +11,7 @@ from pixelproof import files
 from pixelproof.change_sets import Wanted, draws_name, write_change_set
 from pixelproof.classifiers import load_classifier
 from pixelproof.comparison import common_images
-from pixelproof.devices import find_device, room_for
+from pixelproof.devices import describe_computation, find_device, room_for
 from pixelproof.errors import ParameterError
 from pixelproof.evaluation import Evaluation, count_passes
 from pixelproof.gate import figures
@@ -102,7 +102,7 @@ class Trial:
             )
             evaluation.measure(GATE / "changes", params.grids)
         path = GATE / "ledger" / f"{label}.parquet"
-        ledger.write(path)
+        ledger.write(path, describe_computation(device))
         return read_ledger(path)
 
     def alone(self, ledger: pd.DataFrame) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from pixelproof.classifiers import Classifier, load_classifier
-from pixelproof.devices import find_device, room_for
+from pixelproof.devices import describe_computation, find_device, room_for
 from pixelproof.evaluation import Evaluation, count_passes
 from pixelproof.images import load_images
 from pixelproof.layout import CHANGES, IMAGES, LEDGER, MODELS
@@ -33,7 +33,7 @@ def run(params: Params, model: str) -> None:
                 evaluation.adversarial_pixels(model)
         if params.paper_grids:
             _paper(params, model, classifier, device, ledger)
-    ledger.write(LEDGER / f"{model}.parquet")
+    ledger.write(LEDGER / f"{model}.parquet", describe_computation(device))
 
 
 def _paper(
