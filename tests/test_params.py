@@ -1,13 +1,17 @@
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
+from dvc_data.hashfile.meta import Meta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
+from pixelproof import params as sections
 from pixelproof.errors import ParameterError
 from pixelproof.params import Attack, Select, load_params, parse_params
+from pixelproof.schema import RESERVED
 from tests.conftest import ROOT
 
 
@@ -25,9 +29,51 @@ def change(key: str, value: object) -> Any:
     return whole
 
 
-@pytest.mark.parametrize("path", [Path("params.yaml"), *Path("profiles").glob("*.yaml")], ids=str)
+PROFILES = [ROOT / "params.yaml", *(ROOT / "profiles").glob("*.yaml")]
+
+
+@pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.name)
 def test_the_profiles_are_valid(path: Path) -> None:
-    assert load_params(ROOT / path).models
+    assert load_params(path).models
+
+
+def all_keys(content: Any) -> set[str]:
+    """Every key at every depth, inside of lists too."""
+    if isinstance(content, dict):
+        return set(content).union(*map(all_keys, content.values()))
+    return set().union(*map(all_keys, content)) if isinstance(content, list) else set()
+
+
+def test_no_key_is_one_that_the_run_cache_of_dvc_passes_over() -> None:
+    assert set(RESERVED) == {Meta.PARAM_SIZE, Meta.PARAM_NFILES}
+    keys = {
+        field.name
+        for section in vars(sections).values()
+        if dataclasses.is_dataclass(section)
+        for field in dataclasses.fields(section)
+    }
+    assert "side" in keys
+    for path in PROFILES:
+        keys |= all_keys(YAML(typ="safe").load(path))
+    assert "stuck-64" in keys, "names that a person gives are keys, too"
+    assert not keys & set(RESERVED)
+
+
+@pytest.mark.parametrize("name", RESERVED)
+@pytest.mark.parametrize(
+    ("key", "entry"),
+    [
+        ("baselines", {"classifier": "efficientnet_lite0"}),
+        ("finetune.arms", {"baseline": "baseline"}),
+    ],
+)
+def test_a_name_that_the_run_cache_of_dvc_passes_over_is_refused(
+    key: str, entry: dict[str, str], name: str
+) -> None:
+    whole = change(f"{key}.{name}", entry)
+    whole["models"].append(name)
+    with pytest.raises(ParameterError, match=f"{key}: expected names other than .* got '{name}'"):
+        parse_params(whole)
 
 
 ARM = "finetune.arms.stuck-64"

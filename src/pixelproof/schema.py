@@ -9,6 +9,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pixelproof.errors import ParameterError
 
+RESERVED = ("size", "nfiles")  # keys that DVC's run cache leaves out of what it compares
+
 
 def require(holds: bool, key: str, expected: str, got: object) -> None:
     """Check a condition on a key.
@@ -81,6 +83,13 @@ def _convert(kind: Any, value: object, key: str) -> Any:
         return _sequence(get_args(kind), value, key)
     if origin is dict:
         entries = _mapping(value, key)
+        for name in entries:
+            require(
+                name not in RESERVED,
+                key,
+                f"names other than {' and '.join(RESERVED)}, whose changes DVC does not notice",
+                name,
+            )
         return {
             name: _convert(get_args(kind)[1], entries[name], f"{key}.{name}") for name in entries
         }
