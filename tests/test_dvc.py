@@ -1,5 +1,6 @@
 """The whole chain through `dvc repro` on the toy set, and what a change runs again."""
 
+import re
 import signal
 import subprocess
 import time
@@ -59,6 +60,18 @@ def test_a_changed_byte_in_the_data_is_noticed(repository: Path) -> None:
     assert "select" in repro(repository)
     victim.unlink()
     draw_image(0, 0).save(victim)
+    repro(repository)
+
+
+def test_images_of_another_size_are_refused_and_the_advice_makes_new_ones(repository: Path) -> None:
+    edit(repository, "side: 16", "side: 12")
+    said = run(repository, "pixelproof", "stage", "generate", code=5, off=True)
+    assert "expected images of select.side = 12, got those of 16" in said
+    remedy, rest = re.findall("`(.+?)`", said)
+    assert "Running stage 'select'" in run(repository, *remedy.split(), off=True)
+    run(repository, "pixelproof", "stage", "generate", off=True)
+    assert rest == "dvc repro"
+    edit(repository, "side: 12", "side: 16")
     repro(repository)
 
 

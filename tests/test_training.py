@@ -27,7 +27,7 @@ def images(project: Path) -> ImageSet:
     params = load_params()
     select.run(params)
     generate.run(params)
-    return load_images(Path("artifacts/images"), "train")
+    return load_images(Path("artifacts/images"), "train", params.select)
 
 
 @pytest.fixture

@@ -118,7 +118,7 @@ def export(
 
     if folder.exists():
         raise DataError(f"{folder}: exists; name a new folder")
-    images = load_images(IMAGES, "train" if split == "train" else "held_out")
+    images = load_images(IMAGES, "train" if split == "train" else "held_out", params.select)
     changes = load_change_set(CHANGES / split, draws, images)
     most = changes.records.shape[2]
     for key, number, low, high in (

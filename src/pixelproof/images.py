@@ -18,7 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pixelproof import files
 from pixelproof.errors import DataError, IntegrityError
-from pixelproof.params import Fit
+from pixelproof.params import Fit, Select
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "GIF")
 MOST_PIXELS = 89_478_485  # of Pillow: 1 GiB at 3 bytes, times 1/4
@@ -311,18 +311,26 @@ class ImageSet:
     split: str
 
 
-def load_images(folder: Path, split: str) -> ImageSet:
+def load_images(folder: Path, split: str, select: Select) -> ImageSet:
     """Open the images of a split.
 
     Args:
         folder: As the stage `select` left it.
         split: `train` or `held_out`.
+        select: The parameters that the images must have been made by.
 
     Raises:
         DataError: The folder is missing.
-        IntegrityError: Its bytes are not those that were written.
+        IntegrityError: Its bytes are not those that were written, or other parameters made it.
     """
     manifest = files.read_sealed(folder / "manifest.json")
+    for key in ("side", "fit", "split", "seed"):
+        made, wanted = manifest.get(key), getattr(select, key)
+        if made != wanted:
+            raise IntegrityError(
+                f"{folder}: expected images of select.{key} = {wanted}, got those of {made}; run "
+                "`dvc repro -f -s select`, then `dvc repro`"
+            )
     path = folder / f"{split}.npy"
     files.verify(path, manifest["splits"][split]["sha256"])
     rows = [row for row in manifest["images"] if row["split"] == split]

@@ -69,7 +69,7 @@ class Trial:
         narrowed = dataclasses.replace(evaluate, **changed)
         self.params = dataclasses.replace(params, evaluate=narrowed)
         self.seed = seed
-        self.images: ImageSet = load_images(IMAGES, "held_out")
+        self.images: ImageSet = load_images(IMAGES, "held_out", params.select)
         wanted = Wanted(grid.values, grid.area, point.n, gate.draws)
         name = draws_name(grid.values, grid.area)
         write_change_set(GATE / "changes", {name: wanted}, self.images, params.generate, seed)

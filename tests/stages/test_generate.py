@@ -29,7 +29,7 @@ def params(**keys: object) -> Params:
 @pytest.fixture
 def images(project: Path) -> ImageSet:
     select.run(params())
-    return load_images(Path("artifacts/images"), "held_out")
+    return load_images(Path("artifacts/images"), "held_out", params().select)
 
 
 def test_bytes_depend_on_no_batch_size_and_no_process(images: ImageSet) -> None:
@@ -104,7 +104,7 @@ def test_new_test_draws_change_no_training_draw(images: ImageSet) -> None:
 
 def test_train_holds_a_draw_an_epoch_or_one(images: ImageSet) -> None:
     generate.run(params())
-    train = load_images(Path("artifacts/images"), "train")
+    train = load_images(Path("artifacts/images"), "train", params().select)
     assert load_change_set(TRAIN, "stuck-8", train).draws == 2
     assert load_change_set(TRAIN, "clean", train).records.shape[2] == 0
 

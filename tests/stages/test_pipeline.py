@@ -19,6 +19,7 @@ from pixelproof import cli
 from pixelproof.adversarial import load_adversarial_set
 from pixelproof.images import load_images, read_image, to_array
 from pixelproof.ledger import read_ledger
+from pixelproof.params import load_params
 from tests.conftest import ROOT, write_params
 
 STEPS = [
@@ -43,8 +44,8 @@ def finished(project: Path) -> Path:
 
 
 def test_each_stage_leaves_what_the_next_needs(finished: Path) -> None:
-    held_out = load_images(Path("artifacts/images"), "held_out")
-    train = load_images(Path("artifacts/images"), "train")
+    held_out = load_images(Path("artifacts/images"), "held_out", load_params().select)
+    train = load_images(Path("artifacts/images"), "train", load_params().select)
     for name in ("baseline", "clean", "stuck-8"):
         folder = Path("artifacts/models", name)
         assert {path.name for path in folder.iterdir()} == {
@@ -188,7 +189,7 @@ def test_what_a_person_sees(finished: Path, capsys: pytest.CaptureFixture[str]) 
     assert cli.main(["export", "changed", *arguments]) == 0
     written = sorted(Path("changed").rglob("*.png"))
     assert len(written) == 3
-    images = load_images(Path("artifacts/images"), "held_out")
+    images = load_images(Path("artifacts/images"), "held_out", load_params().select)
     row_of = {f"{one:016x}": row for row, one in enumerate(images.ids)}
     for file in written:
         pixels = np.asarray(Image.open(file)).transpose(2, 0, 1)

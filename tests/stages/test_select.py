@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -40,7 +41,7 @@ def test_arrays_and_manifest_say_what_was_read(project: Path) -> None:
     assert about["classes"] == ["bad", "good"]
     assert about["found"] == 80
     for split in ("train", "held_out"):
-        images = load_images(IMAGES, split)
+        images = load_images(IMAGES, split, params().select)
         assert len(images.ids) == about["splits"][split]["images"] > 0
         assert list(images.ids) == sorted(images.ids)
         for at, (one, path) in enumerate(zip(images.ids, images.paths, strict=True)):
@@ -124,9 +125,10 @@ def test_split_none_holds_every_image_out(project: Path) -> None:
         content["models"] = ["baseline"]
         content["evaluate"]["protocols"] = ["held_out"]
 
-    select.run(write_params(Path("params.yaml"), without_training))
+    made = write_params(Path("params.yaml"), without_training)
+    select.run(made)
     assert set(splits().values()) == {"held_out"}
-    assert len(load_images(IMAGES, "train").ids) == 0
+    assert len(load_images(IMAGES, "train", made.select).ids) == 0
 
 
 def test_unreadable_images_are_quarantined_and_counted(project: Path) -> None:
@@ -268,7 +270,7 @@ def test_a_changed_byte_in_an_array_is_noticed(project: Path) -> None:
     data[-1] ^= 1
     path.write_bytes(data)
     with pytest.raises(IntegrityError, match=r"train\.npy: damaged"):
-        load_images(IMAGES, "train")
+        load_images(IMAGES, "train", params().select)
 
 
 def test_a_changed_label_in_the_manifest_is_noticed(project: Path) -> None:
@@ -276,7 +278,20 @@ def test_a_changed_label_in_the_manifest_is_noticed(project: Path) -> None:
     path = IMAGES / "manifest.json"
     path.write_text(path.read_text().replace('"label": 0', '"label": 1', 1))
     with pytest.raises(IntegrityError, match=r"manifest\.json: damaged"):
-        load_images(IMAGES, "train")
+        load_images(IMAGES, "train", params().select)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("side", 32), ("fit", "crop"), ("split", "none"), ("seed", 4)]
+)
+def test_images_of_other_parameters_are_refused(project: Path, key: str, value: object) -> None:
+    made = params().select
+    select.run(params())
+    wanted = dataclasses.replace(made, **{key: value})  # type: ignore[arg-type]
+    with pytest.raises(IntegrityError) as caught:
+        load_images(IMAGES, "held_out", wanted)
+    expected = f"expected images of select.{key} = {value}, got those of {getattr(made, key)}"
+    assert expected in str(caught.value)
 
 
 RUN = "from pixelproof.cli import main; raise SystemExit(main(['stage', 'select']))"

@@ -59,7 +59,7 @@ def _write_fooling(
 def run(params: Params, name: str) -> None:
     """Write `artifacts/adversarial/NAME/`: the examples that fool it, and how many do."""
     attack = params.attack
-    images = load_images(IMAGES, "held_out")
+    images = load_images(IMAGES, "held_out", params.select)
     device = find_device(params.compute.device)
     classifier = load_classifier(MODELS / name).to(device)
     targets = classifier.targets(images.classes).numpy()[images.labels]

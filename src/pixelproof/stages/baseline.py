@@ -14,7 +14,7 @@ from pixelproof.training import Checkpoint, Recipe, check_places, fine_tune, sto
 def run(params: Params, name: str) -> None:
     """Write `artifacts/models/NAME/` and `plots/curves/NAME.csv`."""
     baseline = params.baselines[name]
-    images = load_images(IMAGES, "train")
+    images = load_images(IMAGES, "train", params.select)
     classifier = open_classifier(baseline, images.classes, name)
     try_network(classifier, params.select.side, name)
     classifier.side, classifier.fit = params.select.side, params.select.fit

@@ -45,6 +45,8 @@ def _common(ledgers: Ledgers, params: Params, split: str = "held-out") -> list[s
 
 def run(params: Params) -> None:
     """Write the figures into `metrics/` and `plots/`, and the report into `reports/`."""
+    images = load_images(IMAGES, "held_out", params.select)
+    manifest = files.read_json(IMAGES / "manifest.json")
     seen = {hex_id(one) for model in params.models for one in seen_images(MODELS / model)}
     whole = {model: read_ledger(LEDGER / f"{model}.parquet") for model in params.models}
     held = {model: of_split(ledger, "held_out") for model, ledger in whole.items()}
@@ -74,7 +76,6 @@ def run(params: Params) -> None:
         entry["masked_gradients"] = masked(checks, model)
     files.write_json(METRICS / "summary.json", digest)
     files.write_text(REPORTS / "summary.md", markdown(comparison, tested))
-    images, manifest = load_images(IMAGES, "held_out"), files.read_json(IMAGES / "manifest.json")
     abouts = {model: files.read_json(MODELS / model / "classifier.json") for model in params.models}
     weights = {model: about["sha256"] for model, about in abouts.items()}
     write_page(comparison, tested, checks, images, manifest, weights, REPORTS / "index.html")

@@ -15,7 +15,7 @@ from pixelproof.progress import progress
 
 def run(params: Params, model: str) -> None:
     """Write `artifacts/ledger/MODEL.parquet`."""
-    images = load_images(IMAGES, "held_out")
+    images = load_images(IMAGES, "held_out", params.select)
     device = find_device(params.compute.device)
     classifier = load_classifier(MODELS / model).to(device)
     ledger = LedgerWriter(classifier.names(images.classes))
@@ -40,7 +40,7 @@ def _paper(
     params: Params, model: str, classifier: Classifier, device: torch.device, ledger: LedgerWriter
 ) -> None:
     """The protocol `paper`: other changes of the very images that were trained on (Table 10)."""
-    images = load_images(IMAGES, "train")
+    images = load_images(IMAGES, "train", params.select)
     settings = sum(len(grid.n) for grid in params.paper_grids) * params.evaluate.draws
     total = (1 + settings) * len(images.ids)
     with progress(total, f"evaluate {model}, protocol paper") as update:

@@ -13,7 +13,7 @@ def run(params: Params, name: str) -> None:
     """Write `artifacts/models/ARM/` and `plots/curves/ARM.csv`."""
     finetune = params.finetune
     arm = finetune.arms[name]
-    images = load_images(IMAGES, "train")
+    images = load_images(IMAGES, "train", params.select)
     origin = MODELS / arm.baseline
     classifier = load_classifier(origin)
     changes = load_change_set(CHANGES / "train", name, images) if arm.n else None

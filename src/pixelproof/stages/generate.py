@@ -52,7 +52,7 @@ def run(params: Params) -> None:
     if params.paper_grids:
         parts.append(("test/paper", "train", paper_draws(params), generate.test_seed))
     for name, split, wanted, seed in parts:
-        images = load_images(IMAGES, split)
+        images = load_images(IMAGES, split, params.select)
         total = len(images.ids) * len(wanted)
         with progress(total, f"generate {name}") as update:
             write_change_set(CHANGES / name, wanted, images, generate, seed, update)
