@@ -1,4 +1,8 @@
-from collections.abc import Iterator
+import itertools
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +110,55 @@ def test_a_damaged_checkpoint_is_refused(images: ImageSet) -> None:
     path.write_bytes(data)
     with pytest.raises(IntegrityError, match="damaged"):
         checkpoint.load()
+
+
+def killed_at(step: int, work: Callable[[], object]) -> bool:
+    """Do some work in a process that is killed before its n-th change of a name on the disk."""
+    child = os.fork()
+    if child == 0:
+        left = step
+
+        def count(event: str, arguments: tuple[object, ...]) -> None:
+            nonlocal left
+            if event in ("os.remove", "os.rename", "os.rmdir"):
+                left -= 1
+                if left < 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(count)
+        work()
+        os._exit(0)
+    return os.waitpid(child, 0)[1] == signal.SIGKILL
+
+
+def test_a_kill_between_any_two_changes_of_a_checkpoint_blocks_no_rerun(images: ImageSet) -> None:
+    checkpoint = Checkpoint(Path("checkpoints"), RECIPE, start(images), images, None)
+
+    def found() -> list[int] | None:
+        state = checkpoint.load()
+        return None if state is None else state["curve"]
+
+    kills = 0
+    for epoch in (0, 1):  # onto nothing, and over an older one
+        for step in itertools.count():
+            checkpoint.remove()
+            if epoch:
+                checkpoint.save({"curve": [0]})
+            if not killed_at(step, lambda: checkpoint.save({"curve": [0, 1]})):
+                break
+            kills += 1
+            assert found() in ([[0], [0, 1]] if epoch else [None, [0, 1]]), step
+            checkpoint.save({"curve": [0, 1, 2]})
+            assert found() == [0, 1, 2]
+        assert found() == [0, 1]
+    for step in itertools.count():
+        checkpoint.save({"curve": [0]})
+        if not killed_at(step, checkpoint.remove):
+            break
+        kills += 1
+        assert found() in (None, [0]), step
+    assert not checkpoint.folder.exists()
+    assert kills > 8
 
 
 def test_a_full_disk_is_named_and_the_old_checkpoint_stays(images: ImageSet) -> None:

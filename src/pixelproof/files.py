@@ -33,6 +33,21 @@ def _discard(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def partial(path: Path) -> Path:
+    """The name under which `atomic` writes what will be `path`; a killed process leaves it."""
+    return path.with_name(f".{path.name}.partial")
+
+
+def _put_in_place(temporary: Path, path: Path) -> None:
+    """Rename a folder over another, so that no half-removed one ever has the final name."""
+    old = path.with_name(f".{path.name}.old.partial")
+    _discard(old)
+    if path.is_dir():
+        path.replace(old)
+    temporary.replace(path)
+    _discard(old)
+
+
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """Lend a path beside `path`, and rename it to `path` once the block has ended well.
@@ -49,7 +64,7 @@ def atomic(path: Path) -> Iterator[Path]:
     Raises:
         DataError: The disk is full or the folder cannot be written; names path and cause.
     """
-    temporary = path.with_name(f".{path.name}.partial")
+    temporary = partial(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _discard(temporary)
@@ -58,8 +73,9 @@ def atomic(path: Path) -> Iterator[Path]:
             for file in [temporary, *temporary.rglob("*")]:
                 _sync(file)
             if temporary.is_dir():
-                _discard(path)
-            temporary.replace(path)
+                _put_in_place(temporary, path)
+            else:
+                temporary.replace(path)
             _sync(path.parent)
         finally:
             _discard(temporary)

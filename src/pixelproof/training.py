@@ -23,7 +23,7 @@ from pixelproof.change_sets import ChangeSet
 from pixelproof.classifiers import Classifier, save_classifier
 from pixelproof.core.changes import apply_in_place
 from pixelproof.devices import DeviceImages, describe_computation
-from pixelproof.errors import IntegrityError, NumericalError
+from pixelproof.errors import NumericalError
 from pixelproof.images import ImageSet
 from pixelproof.layout import PLOTS
 from pixelproof.progress import progress
@@ -100,21 +100,22 @@ class Checkpoint:
             files.write_text(temporary / "sha256", files.sha256(temporary / "state.pt"))
 
     def load(self) -> dict[str, Any] | None:
-        """The stored state, or None where there is none.
+        """The stored state, or None where no whole one is left.
+
+        A process that is killed while it replaces or removes a checkpoint leaves a part of the
+        old one, and perhaps the whole new one beside it.
 
         Raises:
             IntegrityError: The file is not what was written.
         """
-        if not self.path.exists():
-            return None
-        try:
-            files.verify(self.path / "state.pt", (self.path / "sha256").read_text())
-        except FileNotFoundError:
-            raise IntegrityError(f"{self.path}: incomplete; delete this folder") from None
-        state: dict[str, Any] = torch.load(
-            self.path / "state.pt", map_location="cpu", weights_only=True
-        )
-        return state
+        for folder in (self.path, files.partial(self.path)):
+            path, checksum = folder / "state.pt", folder / "sha256"
+            if not (path.is_file() and checksum.is_file()):
+                continue
+            files.verify(path, checksum.read_text())
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            return state
+        return None
 
 
 def _batches(count: int, recipe: Recipe, epoch: int) -> list[npt.NDArray[np.int64]]:
