@@ -20,7 +20,7 @@ from pixelproof.classifiers import (
 )
 from pixelproof.errors import DataError, IntegrityError, ParameterError
 from pixelproof.params import Baseline
-from tests.conftest import no_room_beyond
+from tests.conftest import no_room_beyond, write_params
 
 CLASSES = ("bad", "good")
 TINY = "python:tests.tiny_network:factory"
@@ -219,7 +219,7 @@ class TestModelFolder:
         classifier = tiny()
         classifier.side = 16
         save_classifier(classifier, tmp_path / "model", [3, 2**64 - 1])
-        loaded = pixelproof.load(str(tmp_path / "model"))  # as the README has it
+        loaded = pixelproof.load(str(tmp_path / "model"), trust_code=True)
         batch = images(5, 16)
         assert torch.equal(loaded(batch), classifier(batch))
         assert not loaded.training
@@ -228,9 +228,20 @@ class TestModelFolder:
         about = json.loads((tmp_path / "model" / "classifier.json").read_text())
         assert about["source"] == {"weights": "none", "seed": 1}
 
-    def test_it_serves_as_a_baseline(self, tmp_path: Path) -> None:
-        save_classifier(tiny(seed=5), tmp_path / "model", [])
-        found = open_classifier(Baseline(str(tmp_path / "model"), epochs=0), CLASSES, "one")
+    def test_it_serves_as_a_baseline(self, project: Path) -> None:
+        """Its code runs where `architecture` names it."""
+        save_classifier(tiny(seed=5), project / "model", [])
+
+        def opened(architecture: str | None) -> Classifier:
+            content = {"classifier": "model", "architecture": architecture, "epochs": 0}
+            change = {"baselines": {"baseline": content}}
+            params = write_params(project / "params.yaml", lambda toy: toy.update(change))
+            return open_classifier(params.baselines["baseline"], CLASSES, "baseline")
+
+        for other in (None, "python:tests.tiny_network:three_classes"):
+            with pytest.raises(IntegrityError, match=r"model: its network is code, python:tests"):
+                opened(other)
+        found = opened(TINY)
         expected = tiny(seed=5).network.state_dict()["head.weight"]
         assert torch.equal(found.network.state_dict()["head.weight"], expected)
 
@@ -241,7 +252,8 @@ class TestModelFolder:
         classifier = open_classifier(baseline, CLASSES, "one").eval()
         save_classifier(classifier, tmp_path / "model", [])
         batch = images(2, 16)
-        assert torch.equal(load_classifier(tmp_path / "model")(batch), classifier(batch))
+        loaded = load_classifier(tmp_path / "model", trust_code=True)
+        assert torch.equal(loaded(batch), classifier(batch))
 
     @pytest.mark.parametrize("share", [0.3, 0.6, 0.99])
     def test_a_flipped_bit_is_refused(self, tmp_path: Path, share: float) -> None:

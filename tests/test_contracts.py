@@ -14,7 +14,13 @@ from pixelproof.params import load_params
 from pixelproof.tracking import SERVED
 
 ROOT = Path(__file__).parent.parent
-OUTSIDE_DEPS = {"pixelproof", "pixelproof.cli", "pixelproof.errors", "pixelproof.tracking"}
+OUTSIDE_DEPS = {
+    "pixelproof",
+    "pixelproof.cli",
+    "pixelproof.errors",
+    "pixelproof.own_code",  # it allows or refuses
+    "pixelproof.tracking",
+}
 LAYERS = [
     ["cli"],
     ["serve"],
@@ -32,7 +38,7 @@ LAYERS = [
     ["against", "claims", "evaluation", "gallery", "masking", "report", "template"],
     ["sweep", "training", "probe", "comparison"],
     ["adversarial", "change_sets", "ledger", "augmentations"],
-    ["classifiers", "architectures", "class_names", "imagenet"],
+    ["classifiers", "architectures", "class_names", "imagenet", "own_code"],
     ["images", "subsets"],
     ["params", "progress", "layout", "files", "devices", "children", "keeper", "tuning"],
     ["schema"],

@@ -55,6 +55,27 @@ def test_revisions_and_runs_tell_the_same(repository: Path) -> None:
     assert rows(run(repository, "pixelproof", "compare", "HEAD~1", pipelines[1])) == table
 
 
+def test_names_of_models_are_no_paths(repository: Path) -> None:
+    """Those of another's revision and another's run become the names of files here."""
+    outside = repository / "outside.parquet"
+    text = (repository / "params.yaml").read_text()
+    odd = text.replace("models: [", "models: [../../outside, ")
+    assert odd != text
+    run(repository, "git", "switch", "-qc", "odd")
+    (repository / "params.yaml").write_text(odd)
+    run(repository, "git", "commit", "-qam", "odd")
+    run(repository, "git", "switch", "-q", "-")
+    said = run(repository, "pixelproof", "compare", "HEAD", "odd", code=3)
+    assert "odd: expected names of models in params.yaml, got '../../outside'" in said
+    runs = run_ids(repository)
+    client = MlflowClient(f"sqlite:///{repository}/mlruns/mlflow.db")
+    client.set_tag(runs["clean"][0], "pixelproof.run", "../../outside")
+    said = run(repository, "pixelproof", "compare", runs[""][0], runs[""][1], code=3)
+    client.set_tag(runs["clean"][0], "pixelproof.run", "clean")
+    assert "expected runs of named models, got '../../outside'" in said
+    assert not outside.exists()
+
+
 def test_two_models_of_one_run(repository: Path) -> None:
     ids = run_ids(repository)
     text = run(repository, "pixelproof", "compare", ids["clean"][1], ids["stuck-8"][1])

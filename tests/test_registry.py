@@ -18,13 +18,24 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from torch import nn
 
 from pixelproof import files
-from pixelproof.classifiers import load_classifier
+from pixelproof.classifiers import Classifier, load_classifier, save_classifier
 from pixelproof.errors import DataError, IntegrityError, ParameterError, ServiceError
 from pixelproof.hardening import settle
 from pixelproof.records import Record
-from pixelproof.registry import CHAMPION, FROM, OUTCOME, PREVIOUS, REFUSED, Registry, Version
+from pixelproof.registry import (
+    CHAMPION,
+    FROM,
+    MODEL,
+    OUTCOME,
+    PREVIOUS,
+    REFUSED,
+    WEIGHTS,
+    Registry,
+    Version,
+)
 from pixelproof.serving import ServedClassifier
 from pixelproof.trial import weights_of
 from tests import racers
@@ -40,6 +51,7 @@ from tests.racers import (
     save_model,
 )
 from tests.servers import free_port, mlflow_command, proxy, server, wait_for
+from tests.tiny_network import factory
 
 RACERS = 20
 REGISTRY = ("/api/2.0/mlflow/registered-models", "/api/2.0/mlflow/model-versions")
@@ -294,6 +306,13 @@ def _killed(
     return process.exitcode == -signal.SIGKILL
 
 
+def save_network(network: nn.Module, architecture: str, folder: Path) -> str:
+    """A model folder that names an architecture; returns the hash of its weights."""
+    classes, zeros, ones = ("bad", "good"), (0.0,) * 3, (1.0,) * 3
+    save_classifier(Classifier(network, architecture, classes, zeros, ones, {}), folder, [])
+    return weights_of(folder)
+
+
 class TestDownload:
     @pytest.fixture
     def version(self, registry: Registry, place: Path) -> Version:
@@ -315,6 +334,41 @@ class TestDownload:
         weights.write_bytes(content)
         with pytest.raises(IntegrityError, match="damaged"):
             registry.download(version, place / "champions")
+
+    def test_other_weights_under_the_registered_hash(self, registry: Registry, place: Path) -> None:
+        genuine, other = save_model(place / "genuine", 1), save_model(place / "other", 2)
+        planted = registry.register(weights_of(genuine), *log_model(registry, other), {})
+        with pytest.raises(IntegrityError, match=r"model\.safetensors: damaged or exchanged"):
+            registry.download(planted, place / "champions")
+
+    @pytest.mark.parametrize("tag", [WEIGHTS, MODEL])
+    def test_a_tag_that_leads_elsewhere(
+        self, tag: str, registry: Registry, version: Version, place: Path
+    ) -> None:
+        registry.note(version, {tag: "x/../../../../zz"})
+        before = sorted(place.parent.rglob("*"))
+        with pytest.raises(IntegrityError, match=rf"version 1: expected its tag {tag}"):
+            registry.download(registry.versions()[0], place / "a" / "b" / "champions")
+        assert sorted(place.parent.rglob("*")) == before
+
+    def test_code_among_the_files_does_not_run(self, registry: Registry, place: Path) -> None:
+        """The place that the files will be brought to is known beforehand, and can be imported."""
+        network = factory()
+        weights = save_network(network, "python:x:y", place / "planted")
+        name = f"champions.{registry.name}-1-{weights[:16]}.data.planted.evil"
+        save_network(network, f"python:{name}:build", place / "planted")
+        (place / "planted" / "evil.py").write_text(
+            "import pathlib\npathlib.Path('ran').touch()\n"
+            "from tests.tiny_network import factory as build\n"
+        )
+        version = registry.register(weights, *log_model(registry, place / "planted"), {})
+        found = registry.download(version, place / "champions")
+        assert (found / "evil.py").is_file()
+        with pytest.raises(IntegrityError, match=r"its network is code, python:champions\."):
+            load_classifier(found)
+        assert not (place / "ran").exists()
+        load_classifier(found, trust_code=True)
+        assert (place / "ran").exists(), "else the attack were none"
 
     def test_a_model_of_another_origin(
         self, registry: Registry, version: Version, place: Path

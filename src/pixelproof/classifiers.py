@@ -9,9 +9,17 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from pixelproof import files
-from pixelproof.architectures import Architecture, State, Triple, find_architecture, read_state
+from pixelproof.architectures import (
+    PYTHON,
+    Architecture,
+    State,
+    Triple,
+    find_architecture,
+    read_state,
+)
 from pixelproof.class_names import is_known, match_classes
 from pixelproof.errors import DataError, IntegrityError, ParameterError
+from pixelproof.own_code import check_code
 from pixelproof.params import Baseline, Fit
 
 FORMAT = 1
@@ -315,12 +323,18 @@ def save_classifier(classifier: Classifier, folder: Path, seen: Iterable[int]) -
         )
 
 
-def load_classifier(folder: Path | str) -> Classifier:
+def load_classifier(folder: Path | str, *, trust_code: bool = False) -> Classifier:
     """Load a stored classifier, in eval mode; nothing is downloaded and no code of it runs.
+
+    Args:
+        folder: A model folder, whoever has written it.
+        trust_code: Import the network that it names as `python:…`, though the project in the
+            current folder does not name it (see `check_code`).
 
     Raises:
         DataError: The folder holds no classifier.
-        IntegrityError: The weights are not those that were stored.
+        IntegrityError: The weights are not those that were stored, or the network is code that
+            the project does not name.
     """
     folder = Path(folder)
     if not (folder / "classifier.json").is_file():
@@ -332,14 +346,17 @@ def load_classifier(folder: Path | str) -> Classifier:
         )
     files.verify(folder / "model.safetensors", about["sha256"])
     classes, preprocessing = about["classes"], about["preprocessing"]
-    network = find_architecture(about["architecture"]).build(len(classes))
+    architecture = str(about["architecture"])
+    if architecture.startswith(PYTHON) and not trust_code:
+        check_code(architecture, folder)
+    network = find_architecture(architecture).build(len(classes))
     outputs = _count_outputs(network)
     if outputs != len(classes):  # a factory that knows one number of classes alone
         network = _replace_head(network, outputs, len(classes), seed=0)
     _fill(network, load_file(folder / "model.safetensors"), str(folder))
     classifier = Classifier(
         network,
-        about["architecture"],
+        architecture,
         classes,
         tuple(preprocessing["mean"]),
         tuple(preprocessing["std"]),

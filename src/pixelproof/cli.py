@@ -309,7 +309,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = _parser().parse_args(argv)
     signal.signal(signal.SIGTERM, _terminate)
-    sys.path.insert(0, str(Path.cwd()))  # a person's own network lies beside params.yaml
     try:
         arguments.run(arguments)
         sys.stdout.flush()

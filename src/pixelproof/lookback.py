@@ -13,6 +13,7 @@ from pixelproof.against import Against, Side, compare_sides
 from pixelproof.errors import DataError, ParameterError
 from pixelproof.layout import LEDGER
 from pixelproof.ledger import read_ledger
+from pixelproof.params import NAME
 from pixelproof.report import align
 from pixelproof.stores import check_store
 
@@ -109,6 +110,8 @@ def _from_revision(revision: str, folder: Path) -> Side:
         raise DataError(f"{revision}: expected models in its params.yaml, got {models!r}")
     ledgers = {}
     for model in models:
+        if not NAME.fullmatch(str(model)):  # it becomes the name of a file
+            raise DataError(f"{revision}: expected names of models in params.yaml, got {model!r}")
         path = folder / f"{model}.parquet"
         path.write_bytes(_stored(revision, LEDGER / f"{model}.parquet"))
         ledgers[str(model)] = read_ledger(path)

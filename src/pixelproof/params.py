@@ -80,7 +80,10 @@ class Select:
 
 @dataclass(frozen=True)
 class Baseline:
-    """An original classifier: where it comes from, and how it is fine-tuned."""
+    """An original classifier: where it comes from, and how it is fine-tuned.
+
+    `architecture` allows a model folder the code that it names: `python:…`.
+    """
 
     classifier: str
     weights: str = "imagenet"
@@ -92,8 +95,11 @@ class Baseline:
     learning_rate: float = 0.01
     batch_size: int = 16
     seed: int = 1
+    architecture: str | None = None
 
     def __post_init__(self) -> None:
+        code = self.architecture is None or self.architecture.startswith("python:")
+        require(code, "architecture", "python:package.module:factory", self.architecture)
         require(0 <= self.epochs <= 10_000, "epochs", "a number from 0 to 10,000", self.epochs)
         _check_training(self.learning_rate, self.batch_size, self.seed)
         if self.std is not None:

@@ -8,6 +8,7 @@ under a lock, after the champion has been read again.
 import fcntl
 import json
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +31,11 @@ REASONS = "verdict.reasons"
 CONTENT = "verdict.json"
 FROM = "promoted.from"
 REFUSED = "rolled.back"  # or replaced by a person: the gate promotes it no more
+_FORMS = {  # of the tags that become parts of paths
+    WEIGHTS: re.compile(r"[0-9a-f]{64}"),
+    MODEL: re.compile(r"[A-Za-z0-9_-]+"),
+}
+_ANOTHER = "promote another version with `pixelproof promote NUMBER --why …`"
 
 
 @dataclass(frozen=True)
@@ -248,13 +254,21 @@ class Registry:
 
         Raises:
             DataError: The version holds no classifier of pixelproof.
-            IntegrityError: The weights are not those that were registered.
+            IntegrityError: The weights are not those that were registered, or a tag that
+                becomes part of a path is not as it was written.
         """
+        which = f"{self.name} version {version.number}"
         if not (version.weights and version.model):
             raise DataError(
-                f"{self.name} version {version.number}: expected a model that pixelproof "
-                "registered, got one of another origin; promote one with `pixelproof promote`"
+                f"{which}: expected a model that pixelproof registered, got one of another origin; "
+                f"{_ANOTHER}"
             )
+        for tag, form in _FORMS.items():
+            if not form.fullmatch(version.tags[tag]):
+                raise IntegrityError(
+                    f"{which}: expected its tag {tag} as pixelproof writes it ({form.pattern}), "
+                    f"got {version.tags[tag]!r}; {_ANOTHER}"
+                )
         target = folder / f"{self.name}-{version.number}-{version.weights[:16]}"
         if not target.is_dir():
             with files.atomic(target) as temporary:
@@ -262,9 +276,11 @@ class Registry:
                 self.tracker.download(version.model, temporary)
         found = sorted(target.rglob("classifier.json"))
         if len(found) != 1:
-            raise DataError(
-                f"{self.name} version {version.number}: expected one classifier.json in its files, "
-                f"got {len(found)}"
+            raise DataError(f"{which}: expected one classifier.json in its files, got {len(found)}")
+        weights = found[0].with_name("model.safetensors")
+        if not weights.is_file() or files.sha256(weights) != version.weights:
+            raise IntegrityError(
+                f"{weights}: damaged or exchanged: expected the weights that were registered as "
+                f"{which}; delete {target} to bring them again, or {_ANOTHER}"
             )
-        files.verify(found[0].with_name("model.safetensors"), version.weights)
         return found[0].parent

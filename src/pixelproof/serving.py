@@ -64,5 +64,8 @@ class ServedClassifier:
 
 
 def _load_pyfunc(path: str) -> ServedClassifier:
-    """What MLflow calls with the folder that was logged; weights alone are read, no pickle."""
-    return ServedClassifier(load_classifier(Path(path)))
+    """What MLflow calls with the folder that was logged; weights alone are read, no pickle.
+
+    MLflow has put the code that was logged with it onto the path, as who loads such a model wants.
+    """
+    return ServedClassifier(load_classifier(Path(path), trust_code=True))

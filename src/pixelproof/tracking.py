@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 from pixelproof import records, spool
 from pixelproof.errors import DataError, ParameterError, ServiceError
-from pixelproof.params import load_params
+from pixelproof.params import NAME, load_params
 from pixelproof.records import Record
 from pixelproof.spool import Spooled
 from pixelproof.stores import WITHOUT, Store, experiment_name, follow_move, plain, server_of
@@ -45,6 +45,7 @@ SERVED = (  # the modules that `pixelproof.serving` imports (a test compares)
     "files.py",
     "imagenet.py",
     "images.py",
+    "own_code.py",
     "params.py",
     "schema.py",
     "serving.py",
@@ -376,7 +377,10 @@ class Tracker:
             if kind == "pipeline":
                 tags = {"mlflow.parentRunId": run_id, "pixelproof.kind": "model"}
                 found = self._search(tags, order_by=["attributes.start_time ASC"])
-            models = [(one.info.run_id, one.data.tags["pixelproof.run"]) for one in found]
+            models = [(one.info.run_id, one.data.tags.get("pixelproof.run", "")) for one in found]
+            for _, name in models:
+                if not NAME.fullmatch(name):  # it becomes the name of a file
+                    raise DataError(f"{run_id}: expected runs of named models, got {name!r}")
             wanted = [(parent, "params.yaml"), *((one, f"{name}.parquet") for one, name in models)]
             for run, path in wanted:
                 if path not in {one.path for one in self._client.list_artifacts(run)}:
