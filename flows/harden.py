@@ -34,7 +34,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Completed, Failed
 
 from pixelproof.children import bound
-from pixelproof.errors import ParameterError, PixelproofError
+from pixelproof.errors import ParameterError, PixelproofError, one_line
 from pixelproof.files import read_json
 from pixelproof.hardening import FLOW_RUN
 from pixelproof.layout import GATE, METRICS
@@ -336,7 +336,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with server():
             state = harden(**arguments, return_state=True)
     except PixelproofError as error:
-        print(f"pixelproof: {error}", file=sys.stderr)
+        print(f"pixelproof: {one_line(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         # The stages are stopped and the run is recorded. What Prefect's threads would still say
@@ -345,7 +345,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os._exit(128 + signal.SIGINT)
     if state.is_completed():
         return 0
-    print(f"pixelproof: {state.message}", file=sys.stderr)
+    print(f"pixelproof: {one_line(str(state.message))}", file=sys.stderr)
     return 1
 
 

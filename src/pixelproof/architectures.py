@@ -2,9 +2,12 @@
 
 import importlib
 import inspect
+import pickle
+import re
 import socket
 import sys
 import urllib.error
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pixelproof.errors import DataError, IntegrityError, ParameterError
+from pixelproof.errors import DataError, IntegrityError, ParameterError, one_line
 from pixelproof.imagenet import distinct, imagenet_classes
 from pixelproof.schema import nearest
 
@@ -59,6 +62,14 @@ def _time_limit(seconds: float) -> Iterator[None]:
         socket.setdefaulttimeout(before)
 
 
+def _why_unread(error: Exception) -> str:
+    """What is wrong with a file of weights, without torch's advice to read it unsafely."""
+    if isinstance(error, pickle.UnpicklingError):
+        code = re.search(r"GLOBAL (\S+)", str(error))
+        return one_line(f"it names {code[1]}" if code else "it is no state dict")
+    return one_line(str(error).strip().split("\n")[0])
+
+
 def read_state(path: Path) -> State:
     """Read weights from a safetensors file or a torch state dict, without running its code.
 
@@ -73,11 +84,13 @@ def read_state(path: Path) -> State:
             from safetensors.torch import load_file
 
             return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a pickle's version, on the way to the error
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # each format raises errors of its own for damage
-        reason = str(error).strip().split("\n")[0]
         raise IntegrityError(
-            f"{path}: expected weights alone, damaged or holding code: {reason}"
+            f"{path}: expected weights alone, damaged or holding code: {_why_unread(error)}; save "
+            "them with `torch.save(network.state_dict(), FILE)`"
         ) from None
     for wrapper in ("state_dict", "model_state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pixelproof import files, records, spool
-from pixelproof.errors import PixelproofError, ServiceError
+from pixelproof.errors import PixelproofError, ServiceError, one_line
 from pixelproof.params import Params
 from pixelproof.records import Record
 from pixelproof.stores import check_store, enabled, find_store
@@ -46,7 +46,7 @@ class Tracked:
 def _warn(error: PixelproofError) -> None:
     waiting = len(list(spool.waiting()))
     print(
-        f"pixelproof: {error}. {waiting} records wait in {spool.SPOOL}; they are sent with the "
+        f"pixelproof: {one_line(str(error))}. {waiting} records wait in {spool.SPOOL}; they are sent with the "
         "next run, or by `pixelproof track`",
         file=sys.stderr,
     )
