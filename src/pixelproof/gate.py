@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from pixelproof.comparison import (
@@ -22,16 +21,22 @@ from pixelproof.core.pixel_index import pixel_index
 from pixelproof.core.statistics import (
     Difference,
     paired_difference,
-    paired_proportions_interval,
     rate_interval,
 )
 from pixelproof.errors import DataError
 from pixelproof.ledger import wrong_by_image
 from pixelproof.masking import gradient_checks, masked
 from pixelproof.params import Gate, Params
+from pixelproof.tradeoff import (
+    accuracy_difference,
+    attack_difference,
+    attacked_images,
+    rows_of,
+    tellable,
+    whitebox_attacks,
+)
 
 Outcome = Literal["PASSED", "REJECTED", "NOT ENOUGH EVIDENCE"]
-ONE_SIDED = 0.9  # the bounds of this interval are those of one-sided tests at 5 %
 LEVEL = 0.05
 _MET = ("challenger", "champion")
 
@@ -108,7 +113,7 @@ def decide(
         common = []
     evidence = _evidence(ledgers, common, params, gate)
     if not all(rule.holds for rule in evidence):
-        unseen = len(_of(champion, "clean"))
+        unseen = len(rows_of(champion, "clean"))
         known = _figures(ledgers, [], params) if unseen else {}
         return Verdict("NOT ENOUGH EVIDENCE", tuple(evidence), (), known)
     rules = [
@@ -124,7 +129,7 @@ def decide(
 
 
 def _check_images(ledgers: Mapping[str, pd.DataFrame]) -> None:
-    held = {name: set(_of(one, "clean")["image"]) for name, one in ledgers.items()}
+    held = {name: set(rows_of(one, "clean")["image"]) for name, one in ledgers.items()}
     for name, images in held.items():
         missing = len(held["champion"] ^ images)
         if missing:
@@ -134,16 +139,9 @@ def _check_images(ledgers: Mapping[str, pd.DataFrame]) -> None:
             )
 
 
-def _of(ledger: pd.DataFrame, experiment: str, **setting: int) -> pd.DataFrame:
-    chosen = ledger["experiment"] == experiment
-    for column, value in setting.items():
-        chosen &= ledger[column] == value
-    return ledger[chosen.fillna(False)]
-
-
 def _at_reference(ledger: pd.DataFrame, params: Params) -> pd.DataFrame:
     point = params.compare.reference
-    return _of(ledger, point.experiment, n=point.n)
+    return rows_of(ledger, point.experiment, n=point.n)
 
 
 def _evidence(
@@ -154,9 +152,10 @@ def _evidence(
     # An infinite distance to the boundary is a gradient of zero, which another rule is about.
     numbers = [one.loc[one["experiment"] != "boundary", "margin"] for one in ledgers.values()]
     odd = sum(int((~np.isfinite(one.to_numpy(dtype=float))).sum()) for one in numbers)
-    held = _of(ledgers["champion"], "clean")["image"].nunique()
-    settings = _whitebox(ledgers["challenger"])
-    taken = [len(_attacked(ledgers, common, *one)) for one in settings]
+    held = rows_of(ledgers["champion"], "clean")["image"].nunique()
+    settings = whitebox_attacks(ledgers["challenger"])
+    pair = [ledgers[one] for one in _MET]
+    taken = [len(attacked_images(pair, common, *one)) for one in settings]
     made = {name for name, _, _ in settings} if min(taken, default=0) else set()
     missing = [name for name in ("whitebox_fgsm", "whitebox_iterated") if name not in made]
     many = f"at least {gate.images} images that all three get right: {len(common)}"
@@ -174,25 +173,9 @@ def _evidence(
 
 def _tellable(name: str, margin: float, images: int) -> Rule:
     """There are enough images to tell a difference of the margin, where none is seen."""
-    bound = paired_proportions_interval(0, 0, images, ONE_SIDED)[1] if images else 1.0
+    bound = tellable(images)
     words = f"images enough to tell gate.{name}, {100 * margin:g} points: {images}"
     return Rule(name, words, bound < margin, {"images": images, "tellable": bound})
-
-
-def _whitebox(ledger: pd.DataFrame) -> list[tuple[str, int, int]]:
-    """The attacks on a model itself: (experiment, epsilon, steps)."""
-    keys = ["experiment", "epsilon", "steps"]
-    rows = ledger.loc[ledger["experiment"].str.startswith("whitebox"), keys].drop_duplicates()
-    return [(name, int(epsilon), int(steps)) for name, epsilon, steps in rows.to_numpy()]
-
-
-def _attacked(
-    ledgers: Mapping[str, pd.DataFrame], common: list[str], name: str, epsilon: int, steps: int
-) -> list[str]:
-    """The common images on which challenger and champion were both attacked."""
-    pair = [_of(ledgers[one], name, epsilon=epsilon, steps=steps) for one in _MET]
-    taken = set(pair[0]["image"]) & set(pair[1]["image"])
-    return [image for image in common if image in taken]
 
 
 def _percent(*bounds: float) -> str:
@@ -200,25 +183,13 @@ def _percent(*bounds: float) -> str:
     return f"{value} points [{low}, {high}]"
 
 
-def _paired(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> dict[str, float]:
-    """The difference of two paired rates with its one-sided bounds."""
-    more, less = int((first & ~second).sum()), int((second & ~first).sum())
-    low, high = paired_proportions_interval(more, less, len(first), ONE_SIDED)
-    value = (more - less) / len(first)
-    return {"difference": value, "low": low, "high": high, "images": len(first)}
-
-
 def _accuracy(ledgers: Mapping[str, pd.DataFrame], other: str, gate: Gate) -> Rule:
     """The clean accuracy is not inferior, on every held-out image (one-sided, paired)."""
-    right = []
-    for name in ("challenger", other):
-        clean = _of(ledgers[name], "clean").sort_values("image")
-        right.append((clean["prediction"] == clean["label"]).to_numpy(dtype=bool))
-    found = _paired(right[0], right[1])
+    found = accuracy_difference(ledgers["challenger"], ledgers[other])
     bounds = _percent(found["difference"], found["low"], found["high"])
     words = (
         f"clean accuracy at most {100 * gate.accuracy_margin:g} points below the {other}'s: "
-        f"{bounds} on {len(right[0])} images"
+        f"{bounds} on {found['images']} images"
     )
     return Rule(f"clean_accuracy_{other}", words, found["low"] > -gate.accuracy_margin, found)
 
@@ -252,12 +223,10 @@ def _more_robust(
 
 def _attacks(ledgers: Mapping[str, pd.DataFrame], common: list[str], gate: Gate) -> list[Rule]:
     """Attacks on the models themselves fool the challenger not more often (one-sided, paired)."""
-    found = []
-    for name, epsilon, steps in _whitebox(ledgers["challenger"]):
-        images = _attacked(ledgers, common, name, epsilon, steps)
-        pair = [_of(ledgers[one], name, epsilon=epsilon, steps=steps) for one in _MET]
-        fooled = [wrong_by_image(one, images)[:, 0] for one in pair]
-        figures = _paired(fooled[0], fooled[1])
+    found, pair = [], [ledgers[one] for one in _MET]
+    for name, epsilon, steps in whitebox_attacks(ledgers["challenger"]):
+        images = attacked_images(pair, common, name, epsilon, steps)
+        figures = attack_difference(pair, images, name, epsilon, steps)
         bounds = _percent(figures["difference"], figures["low"], figures["high"])
         most = f"at most {100 * gate.attack_margin:g} points above the champion's"
         found_on = f"{bounds} on {len(images)} images"
