@@ -35,16 +35,18 @@ from prefect.states import Completed, Failed
 
 from pixelproof.children import bound
 from pixelproof.errors import ParameterError, PixelproofError, one_line
+from pixelproof.figures import picture
 from pixelproof.files import read_json
 from pixelproof.hardening import FLOW_RUN
 from pixelproof.layout import GATE, METRICS
 from pixelproof.model_card import figures_table, rules_table
 from pixelproof.params import Params, load_params
 from pixelproof.pipeline import Children, StageError, places, stage_graph
-from pixelproof.report import picture, read_results, result_markdown, verdict
+from pixelproof.report import read_results, result_markdown
 from pixelproof.sender import track_pipeline
 from pixelproof.stores import require_absolute
 from pixelproof.trial import gate_of
+from pixelproof.verdict import verdict
 from pixelproof.worktrees import (
     bring_data,
     check_branch,

@@ -10,7 +10,8 @@ from pixelproof.core.statistics import rate_interval
 from pixelproof.errors import DataError, IntegrityError
 from pixelproof.ledger import COLUMNS, LedgerWriter, read_ledger, wrong_by_image
 from pixelproof.params import Params, parse_params
-from pixelproof.report import result_table, verdict
+from pixelproof.report import result_table
+from pixelproof.verdict import verdict
 
 CLASSES = ["bad", "good"]
 
@@ -151,15 +152,14 @@ def test_words_say_what_the_figures_do(ledgers: dict[str, pd.DataFrame]) -> None
     common = common_images(ledgers)
     counts = {"common_images": len(common), "held_out_images": 60}
     digest = {**summary(ledgers, common, params()), **counts}
-    sentence = verdict(digest)
-    assert "At 64 stuck pixels, on 56 images" in sentence
-    assert "hard errs 0." in sentence
-    assert "times as often" in sentence
+    assert "with 64 stuck pixels (25 %), on 56 images, it errs 0." in verdict(digest)
+    assert "times as often as its control clean" in verdict(digest)
+    assert "was not compared when this was made" in verdict(digest), "of an earlier version"
     text = result_table(digest, results(ledgers, common, 16))
     assert [line.split()[0] for line in text.splitlines()[2:5]] == ["base", "clean", "hard"]
     same = {**ledgers, "hard": ledgers["clean"]}
     digest = {**summary(same, common_images(same), params()), "common_images": len(common)}
-    assert "hard cannot be told apart" in verdict(digest)
+    assert "it cannot be told apart from its control" in verdict(digest)
 
 
 def test_a_ledger_is_read_as_it_was_written(tmp_path: Any, ledgers: Any) -> None:

@@ -158,18 +158,18 @@ def test_the_summary_for_a_pull_request_holds_every_claim(better: Comparison) ->
 
 
 def test_missed_defects_are_told_first(better: Comparison) -> None:
-    from pixelproof.page import _flips
+    from pixelproof.findings import flips
 
     def told(*defects: str) -> list[tuple[str, str]]:
         settings = replace(better.params, compare=replace(better.params.compare, defects=defects))
-        return [(one["label"], one["kind"]) for one in _flips(replace(better, params=settings))]
+        return [(one["label"], one["kind"]) for one in flips(replace(better, params=settings))]
 
     good, bad = CLASSES[1], CLASSES[0]
     assert told(bad) == [(bad, "missed defect"), (good, "false alarm")]
     assert told(good) == [(good, "missed defect"), (bad, "false alarm")]
     assert sorted(told("elsewhere")) == sorted([(bad, ""), (good, "")])
-    cell = _flips(better)[0]["cells"][0]
-    wrong = sum(better.summary["models"]["base"]["flips"][_flips(better)[0]["label"]].values())
+    cell = flips(better)[0]["cells"][0]
+    wrong = sum(better.summary["models"]["base"]["flips"][flips(better)[0]["label"]].values())
     assert cell.startswith(f"{wrong} of {150 * DRAWS} (")
 
 

@@ -307,12 +307,14 @@ def _clean_accuracy(comparison: Comparison) -> tuple[Status, str, str]:
         return "not comparable", "", "no hardened arm"
     words, kept = [], True
     for name in names:
-        one = comparison.wrong(name, "clean")
-        found = _paired(comparison, one, comparison.wrong(comparison.params.origin(name), "clean"))
-        kept &= found.high < MARGIN
-        words.append(f"{name}: {points(found)}")
-    limit = f"upper bound below {100 * MARGIN:.0f} points"
-    reason = f"error on all held-out images minus the original's: {limit}"
+        right = ~comparison.wrong(name, "clean")
+        before = ~comparison.wrong(comparison.params.origin(name), "clean")
+        found = _paired(comparison, right, before)
+        kept &= found.low > -MARGIN
+        rates = f"{percent(before.mean())} to {percent(right.mean())}"
+        words.append(f"{name}: {rates}, {points(found)}")
+    limit = f"lower bound above −{100 * MARGIN:.0f} points"
+    reason = f"accuracy on all held-out images minus the original's: {limit}"
     return _status(kept), "; ".join(words), reason
 
 

@@ -27,7 +27,8 @@ def show() -> str:
         DataError: The pipeline has not run.
         IntegrityError: What lies in `metrics/` is not what it writes.
     """
-    from pixelproof.report import read_results, result_table, verdict
+    from pixelproof.report import read_results, result_table
+    from pixelproof.verdict import verdict
 
     summary, table = read_results(METRICS)
     if not summary.get("models"):

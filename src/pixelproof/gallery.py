@@ -1,4 +1,4 @@
-"""Images that flip, original beside changed."""
+"""Images that flip, original beside changed, large enough to see each changed pixel."""
 
 import base64
 import io
@@ -13,8 +13,9 @@ from pixelproof.comparison import Comparison
 from pixelproof.core.changes import apply_changes
 from pixelproof.images import ImageSet, hex_id
 from pixelproof.layout import CHANGES
+from pixelproof.wording import pixels
 
-GALLERY = 8  # images that flip
+GALLERY = 6  # images that flip
 
 
 @dataclass(frozen=True)
@@ -24,15 +25,19 @@ class Shown:
     Attributes:
         path: Of the file.
         label: The true class.
+        side: The side of both images in pixels; the page enlarges them without smoothing.
         original: A data address of the unchanged image.
-        changed: A data address of the changed one, its changed pixels ringed.
+        changed: A data address of the changed one.
+        frames: An SVG path around its changed pixels, in units of a pixel.
         said: By model, the prediction for the changed image.
     """
 
     path: str
     label: str
+    side: int
     original: str
     changed: str
+    frames: str
     said: dict[str, str]
 
 
@@ -49,18 +54,10 @@ def _png(pixels: npt.NDArray[np.uint8]) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _ringed(
-    image: npt.NDArray[np.uint8], positions: npt.NDArray[np.int64]
-) -> npt.NDArray[np.uint8]:
-    """The image (3, H, W) enlarged threefold as (3 H, 3 W, 3), changed pixels framed in red."""
-    side = image.shape[2]
-    large = image.transpose(1, 2, 0).repeat(3, axis=0).repeat(3, axis=1)
-    for position in positions:
-        top, left = 3 * (position // side), 3 * (position % side)
-        inner = large[top + 1, left + 1].copy()
-        large[top : top + 3, left : left + 3] = (255, 40, 40)
-        large[top + 1, left + 1] = inner
-    return large
+def _frames(positions: npt.NDArray[np.int64], side: int) -> str:
+    """An SVG path of a frame around each changed pixel, which leaves the pixel itself free."""
+    corners = [(position % side - 0.25, position // side - 0.25) for position in positions]
+    return "".join(f"M{x:g} {y:g}h1.5v1.5h-1.5z" for x, y in corners)
 
 
 def gallery(comparison: Comparison, images: ImageSet, manifest: dict[str, Any]) -> list[Shown]:
@@ -88,9 +85,11 @@ def gallery(comparison: Comparison, images: ImageSet, manifest: dict[str, Any]) 
             after = apply_changes(one.copy(), change)[0]
             said = {model: _prediction(comparison, model, image, name, n, draw) for model in models}
             label = images.classes[images.labels[row]]
-            title = f"{paths[image]}, {n} {grid.values} pixels, draw {draw}"
-            marked = _ringed(after, change.positions[0])
-            shown.append(Shown(title, label, _png(one[0].transpose(1, 2, 0)), _png(marked), said))
+            side = params.select.side
+            title = f"{paths[image]}, {pixels(n, side, grid.values)}, draw {draw}"
+            frames = _frames(change.positions[0], side)
+            before, changed = _png(one[0].transpose(1, 2, 0)), _png(after.transpose(1, 2, 0))
+            shown.append(Shown(title, label, side, before, changed, frames, said))
     return shown
 
 

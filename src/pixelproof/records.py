@@ -311,7 +311,8 @@ def comparison(params: Params) -> Iterator[Record]:
 
 
 def _pipeline(params: Params, summary: Mapping[str, Any], table: "pd.DataFrame") -> Record:
-    from pixelproof.report import result_markdown, verdict
+    from pixelproof.report import result_markdown
+    from pixelproof.verdict import verdict
 
     point = summary["reference"]
     shown = {

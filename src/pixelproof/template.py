@@ -18,7 +18,9 @@ body { margin: 0 auto; max-width: 70rem; padding: 1.5rem; background: var(--pape
 h1 { font-size: 1rem; color: var(--soft); font-weight: 600; margin: 0 0 .5rem; }
 h2 { margin: 2.5rem 0 .5rem; font-size: 1.3rem; }
 h3 { margin: 1.8rem 0 .2rem; font-size: 1.05rem; }
-.verdict { font-size: 1.35rem; line-height: 1.4; margin: 0 0 1rem; }
+.verdict { font-size: 1.35rem; line-height: 1.4; margin: 0 0 1rem; padding-left: 1rem;
+  border-left: .35rem solid var(--line); }
+.verdict.take { border-color: var(--good); } .verdict.do-not-take { border-color: var(--bad); }
 .soft { color: var(--soft); margin: .2rem 0 .6rem; }
 .card, figure { background: var(--card); border: 1px solid var(--line); border-radius: 8px;
   padding: 1rem; margin: 1rem 0; }
@@ -37,9 +39,13 @@ th { color: var(--soft); font-weight: 600; white-space: nowrap; }
   white-space: nowrap; font-size: .8rem; font-weight: 600; }
 .reproduced { color: var(--good); } .not-reproduced { color: var(--bad); }
 .not-comparable { color: var(--none); }
-.gallery { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(19rem, 1fr)); }
-.gallery img { width: 49%; image-rendering: pixelated; border-radius: 4px; }
-.gallery p { margin: .3rem 0; font-size: .85rem; overflow-wrap: anywhere; }
+.flip { max-width: 60rem; margin: 1rem auto; } .flip p { margin: .3rem 0; font-size: .85rem; overflow-wrap: anywhere; }
+.pair { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 17rem), 1fr)); }
+.pair svg { display: block; width: 100%; height: auto; border-radius: 4px; } .pair image { image-rendering: pixelated; }
+.frames { fill: none; stroke: #ff2828; stroke-width: 2px; vector-effect: non-scaling-stroke; }
+.steps li { margin: .5rem 0; } .steps code { display: block; background: var(--card); padding: .3rem .6rem;
+  border: 1px solid var(--line); border-radius: 4px; font-size: .85rem; }
+summary { cursor: pointer; color: var(--soft); }
 .said { white-space: nowrap; } .wrong { color: var(--bad); font-weight: 600; }
 pre { overflow-x: auto; font-size: .8rem; white-space: pre-wrap; overflow-wrap: anywhere; }
 @media print { :root { --ink: #1b1f24; --soft: #59636e; --paper: #fff; --card: #fff; --line: #d1d9e0; }
@@ -65,26 +71,75 @@ FAILED = (
 """
 )
 
+PICTURES = """{% macro picture(one, address, frames, words) %}
+<div><svg viewBox="0 0 {{ one.side }} {{ one.side }}" role="img" aria-label="{{ words }}">
+<image href="{{ address }}" width="{{ one.side }}" height="{{ one.side }}"/>
+{% if frames %}<path class="frames" d="{{ frames }}"/>{% endif %}</svg><p>{{ words }}</p></div>
+{% endmacro %}
+{% macro flip(one) %}
+<div class="card flip"><p>{{ one.path }}</p>
+<div class="pair">{{ picture(one, one.original, "", "unchanged") }}{{ picture(one, one.changed, one.frames, "changed: the framed pixels") }}</div>
+<p>All models say <b>{{ one.label }}</b> of the unchanged image; then:
+{% for model, said in one.said.items() %}
+<span class="said {{ 'wrong' if said != one.label }}">{{ model }} {{ said }}</span>{{ "" if loop.last else " · " }}
+{% endfor %}</p></div>
+{% endmacro %}
+"""
+
 PAGE = (
-    _HEAD
-    + """<p class="verdict">{{ verdict }}</p>
+    PICTURES
+    + _HEAD
+    + """{% if answers %}
+<p class="verdict {{ answers[0].answer | slug }}">{{ answers[0].sentence }}</p>
+{% if answers | length > 1 %}
+<details><summary>The other hardened models ({{ answers | length - 1 }})</summary>
+{% for one in answers[1:] %}<p>{{ one.sentence }}</p>
+{% endfor %}</details>
+{% endif %}
+{% else %}
+<p class="verdict">{{ verdict }}</p>
+{% endif %}
 <figure class="hero">{{ hero | safe }}
-<figcaption class="soft">At {{ summary.reference.n }} {{ summary.reference["values"] }} pixels, on the
+<figcaption class="soft">With {{ reference }}, on the
 {{ summary.common_images }} of {{ summary.held_out_images }} held-out images that every model classifies
 right unchanged. {{ summary.left_out_as_seen }} images were left out because a model had seen them.
 </figcaption></figure>
 <p class="soft">{{ sensor }} These are statements about these trained models, one training seed each,
-not about the method in general.</p>
+not about the method in general. Take or not is said by the gate's margins on these images;
+<code>pixelproof gate</code> asks anew, on fresh draws.</p>
 
-<h2>The paper's claims, tested here</h2>
-<div class="wide"><table class="claims"><thead><tr><th>claim</th><th>here</th><th>the paper</th>
-<th>found</th><th>test</th></tr></thead><tbody>
-{% for one in claims %}
-<tr><td>{{ one.words }}</td><td><span class="badge {{ one.status | slug }}">{{ one.status }}</span></td>
-<td data-label="The paper">{{ one.paper }}</td><td data-label="Found">{{ one.found or "-" }}</td>
-<td data-label="Test">{{ one.reason }}</td></tr>
+<h2>Images that flip</h2>
+<p class="soft">Unchanged, and with the fewest changed pixels, framed in red, that flip the first original; below, what
+each model says then.</p>
+{% for one in gallery[:3] %}{{ flip(one) }}{% else %}
+<p>No image flipped under the first original.</p>
+{% endfor %}
+{% if gallery | length > 3 %}
+<details><summary>{{ gallery | length - 3 }} more</summary>
+{% for one in gallery[3:] %}{{ flip(one) }}{% endfor %}
+</details>
+{% endif %}
+
+<h2>Flips by direction</h2>
+<p class="soft">With {{ reference }}: flips, of the common images of the true class and all draws; what
+is left is the recall under changed pixels, to be read beside that of the unchanged images above.</p>
+<div class="wide"><table><thead><tr><th>true class</th><th>taken for</th><th></th>
+{% for model in summary.models %}<th>{{ model }}</th>{% endfor %}</tr></thead><tbody>
+{% for one in flips %}
+<tr><td>{{ one.label }}</td><td>{{ one.prediction }}</td>
+<td>{% if one.kind %}<span class="badge {{ 'not-reproduced' if one.kind == 'missed defect' }}">{{ one.kind }}</span>{% endif %}</td>
+{% for cell in one.cells %}<td>{{ cell }}</td>{% endfor %}</tr>
+{% else %}
+<tr><td colspan="9">No prediction flipped.</td></tr>
 {% endfor %}
 </tbody></table></div>
+
+<h2>What to do next</h2>
+<ol class="steps">
+{% for one in steps %}
+<li>{{ one.words }}<code>{{ one.command }}</code></li>
+{% endfor %}
+</ol>
 
 <h2>Results</h2>
 {% for table in tables %}
@@ -105,34 +160,6 @@ not about the method in general.</p>
 <figure>{{ distances | safe }}</figure>
 {% endif %}
 
-<h2>Flips by direction</h2>
-<p class="soft">At the reference point: flips, of the common images of the true class and all draws; what
-is left is the recall under changed pixels, to be read beside that of the unchanged images above.</p>
-<div class="wide"><table><thead><tr><th>true class</th><th>taken for</th><th></th>
-{% for model in summary.models %}<th>{{ model }}</th>{% endfor %}</tr></thead><tbody>
-{% for one in flips %}
-<tr><td>{{ one.label }}</td><td>{{ one.prediction }}</td>
-<td>{% if one.kind %}<span class="badge {{ 'not-reproduced' if one.kind == 'missed defect' }}">{{ one.kind }}</span>{% endif %}</td>
-{% for cell in one.cells %}<td>{{ cell }}</td>{% endfor %}</tr>
-{% else %}
-<tr><td colspan="9">No prediction flipped.</td></tr>
-{% endfor %}
-</tbody></table></div>
-
-<h2>Images that flip</h2>
-<p class="soft">Left as it is, right with the changed pixels framed in red, and what each model says then.</p>
-<div class="gallery">
-{% for one in gallery %}
-<div class="card"><img src="{{ one.original }}" alt="unchanged"> <img src="{{ one.changed }}" alt="changed">
-<p>{{ one.path }}</p><p>All models say <b>{{ one.label }}</b> of the unchanged image; then:
-{% for model, said in one.said.items() %}
-<span class="said {{ 'wrong' if said != one.label }}">{{ model }} {{ said }}</span>{{ "" if loop.last else " · " }}
-{% endfor %}</p></div>
-{% else %}
-<p>No image flipped under the first original.</p>
-{% endfor %}
-</div>
-
 {% if regressed %}
 <h2>Which images regressed</h2>
 <div class="wide"><table><thead><tr><th>model</th><th>flip less often than under the original</th>
@@ -143,6 +170,16 @@ is left is the recall under changed pixels, to be read beside that of the unchan
 {% endfor %}
 </tbody></table></div>
 {% endif %}
+
+<h2>The paper's claims, tested here</h2>
+<div class="wide"><table class="claims"><thead><tr><th>claim</th><th>here</th><th>the paper</th>
+<th>found</th><th>test</th></tr></thead><tbody>
+{% for one in claims %}
+<tr><td>{{ one.words }}</td><td><span class="badge {{ one.status | slug }}">{{ one.status }}</span></td>
+<td data-label="The paper">{{ one.paper }}</td><td data-label="Found">{{ one.found or "-" }}</td>
+<td data-label="Test">{{ one.reason }}</td></tr>
+{% endfor %}
+</tbody></table></div>
 
 <h2>How this was made</h2>
 <p>{{ manifest.found }} images found; {{ manifest.quarantined | length }} quarantined as unreadable,

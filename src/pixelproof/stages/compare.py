@@ -18,13 +18,14 @@ from pixelproof.comparison import (
     without,
 )
 from pixelproof.errors import DataError
+from pixelproof.figures import draw_error_rates
 from pixelproof.images import hex_id, load_images
 from pixelproof.layout import IMAGES, LEDGER, METRICS, MODELS, PLOTS
 from pixelproof.ledger import read_ledger
 from pixelproof.masking import gradient_checks, masked
 from pixelproof.page import failed_page, markdown, write_page
 from pixelproof.params import Params
-from pixelproof.report import draw_error_rates
+from pixelproof.tradeoff import costs, margins
 
 REPORTS = Path("reports")
 
@@ -65,6 +66,7 @@ def run(params: Params) -> None:
         "common_images": len(common),
         "held_out_images": len(counted - seen),
         "left_out_as_seen": len(counted & seen),
+        "margins": margins(params),
     }
     distances = boundary(ledgers, common, params)
     _write_table(table, METRICS / "results.csv")
@@ -74,6 +76,8 @@ def run(params: Params) -> None:
     tested, checks = claims(comparison), gradient_checks(comparison)
     for model, entry in digest["models"].items():
         entry["masked_gradients"] = masked(checks, model)
+    for model, cost in costs(comparison).items():
+        digest["models"][model]["cost"] = cost
     files.write_json(METRICS / "summary.json", digest)
     files.write_text(REPORTS / "summary.md", markdown(comparison, tested))
     abouts = {model: files.read_json(MODELS / model / "classifier.json") for model in params.models}
