@@ -46,8 +46,8 @@ class Tracked:
 def _warn(error: PixelproofError) -> None:
     waiting = len(list(spool.waiting()))
     print(
-        f"pixelproof: {one_line(str(error))}. {waiting} records wait in {spool.SPOOL}; they are sent with the "
-        "next run, or by `pixelproof track`",
+        f"pixelproof: {one_line(str(error))}. {waiting} records wait in {spool.SPOOL}; "
+        "they are sent with the next run, or by `pixelproof track`",
         file=sys.stderr,
     )
 
