@@ -9,7 +9,6 @@ import argparse
 import os
 import queue
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -30,7 +29,7 @@ from prefect.events import emit_event
 from prefect.futures import wait
 from prefect.logging.handlers import APILogWorker
 from prefect.runtime import flow_run as flow_run_context
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from prefect.states import Completed, Failed
 
 from pixelproof.children import bound
@@ -44,6 +43,7 @@ from pixelproof.params import Params, load_params
 from pixelproof.pipeline import Children, StageError, places, stage_graph
 from pixelproof.report import read_results, result_markdown
 from pixelproof.sender import track_pipeline
+from pixelproof.servers import free_port, prefect_server
 from pixelproof.stores import require_absolute
 from pixelproof.trial import gate_of
 from pixelproof.verdict import verdict
@@ -288,20 +288,15 @@ def server() -> Iterator[None]:
     if PREFECT_API_URL.value():
         yield
         return
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    command = [sys.executable, "-m", "uvicorn", "--app-dir", str(prefect.__module_path__.parent)]
-    command += ["--factory", "prefect.server.api.server:create_app", "--host", "127.0.0.1"]
-    command += ["--port", port, "--log-level", "error", "--lifespan", "on"]
-    quick = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1"}
-    environment = os.environ | quick | {"PREFECT__SERVER_FINAL": "1"}
+    own = prefect_server(free_port(0))
+    environment = os.environ | own.variables
+    environment |= {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1"}
     # In a session of its own, or Ctrl-C would end it before the flow that reports to it.
-    process = subprocess.Popen(bound(command), env=environment, start_new_session=True)
-    url = f"http://127.0.0.1:{port}/api"
+    process = subprocess.Popen(bound(own.command), env=environment, start_new_session=True)
+    url, password = own.access[PREFECT_API_URL.name], own.access[PREFECT_API_AUTH_STRING.name]
     try:
         _wait_for(f"{url}/health", process)
-        with temporary_settings({PREFECT_API_URL: url}):
+        with temporary_settings({PREFECT_API_URL: url, PREFECT_API_AUTH_STRING: password}):
             yield
             APILogWorker.drain_all(timeout=10)  # else the last lines find no server
     finally:

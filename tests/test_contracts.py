@@ -31,7 +31,7 @@ LAYERS = [
     ["registry"],
     ["tracking"],
     ["spool", "model_card"],
-    ["records", "stores"],
+    ["records", "servers", "stores"],
     ["stages", "serving", "trial"],
     ["gate"],
     ["page"],
@@ -44,7 +44,7 @@ LAYERS = [
     ["images", "subsets"],
     ["params", "progress", "layout", "files", "devices", "children", "keeper", "tuning"],
     ["wording"],
-    ["schema"],
+    ["guard", "schema"],
     ["core"],
     ["errors"],
 ]

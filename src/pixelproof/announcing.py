@@ -6,6 +6,7 @@ from uuid import uuid4
 
 from pixelproof.deployments import configured_url, prefect_client
 from pixelproof.errors import DataError, ServiceError
+from pixelproof.servers import PREFECT_AUTH, PREFECT_URL, find_access
 from pixelproof.stores import plain
 
 EVENT = "pixelproof.data.announced"
@@ -32,12 +33,14 @@ def announce(folder: str) -> str:
     if not path.is_file():
         raise DataError(f"{path}: missing; run `dvc add {folder}` first")
     text = path.read_bytes().decode("utf-8")  # byte for byte
-    url = configured_url()
+    own = find_access()
+    url = configured_url() or own.get(PREFECT_URL)
     if url is None:
         raise ServiceError(
-            "PREFECT_API_URL: expected the address of a Prefect server, got nothing; "
-            "`make serve` starts one and says it"
+            "PREFECT_API_URL: expected the address of a Prefect server, got nothing, and no "
+            "`make serve` runs in this folder"
         )
+    password = own[PREFECT_AUTH] if own.get(PREFECT_URL) == url else None
     from prefect.events import Event, Resource
 
     event = Event(
@@ -46,7 +49,7 @@ def announce(folder: str) -> str:
         payload={"data": text},
         id=uuid4(),
     )
-    with prefect_client(url) as client:
+    with prefect_client(url, password) as client:
         client.request("POST", "/events", json=[event.model_dump(mode="json")])
         query = {"filter": {"id": {"id": [str(event.id)]}}}
         end = time.monotonic() + ARRIVAL_SECONDS

@@ -72,13 +72,13 @@ def _profile(arguments: argparse.Namespace) -> None:
 def _ui(arguments: argparse.Namespace) -> None:
     from pixelproof.workflow import open_page
 
-    open_page(arguments.port)
+    open_page(arguments.port, arguments.mlflow_auth)
 
 
 def _serve(arguments: argparse.Namespace) -> None:
     from pixelproof.serve import serve
 
-    serve(arguments.notify, arguments.prefect_port, arguments.mlflow_port)
+    serve(arguments.notify, arguments.prefect_port, arguments.mlflow_port, arguments.mlflow_auth)
 
 
 def _announce(arguments: argparse.Namespace) -> None:
@@ -190,6 +190,12 @@ def _port(text: str) -> int:
     return port
 
 
+def _add_mlflow_auth(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--mlflow-auth", action="store_true", help="have the MLflow server ask for a password"
+    )
+
+
 def _add_pipeline(commands: Commands) -> None:
     """Running the pipeline, and what it is about."""
     stage = commands.add_parser("stage", help="run one stage (the cmd of dvc.yaml)")
@@ -209,6 +215,7 @@ def _add_pipeline(commands: Commands) -> None:
 
     ui = commands.add_parser("ui", help="serve the MLflow page of the runs")
     ui.add_argument("--port", type=_port, default=5000, help="the first to try (5000)")
+    _add_mlflow_auth(ui)
     ui.set_defaults(run=_ui)
 
     track = commands.add_parser("track", help="send what waits for the tracking store")
@@ -233,6 +240,7 @@ def _add_unattended(commands: Commands) -> None:
     serve.add_argument("--notify", metavar="TYPE/NAME", help="a notification block of Prefect")
     serve.add_argument("--prefect-port", type=_port, default=4200, help="the first to try (4200)")
     serve.add_argument("--mlflow-port", type=_port, default=5000, help="the first to try (5000)")
+    _add_mlflow_auth(serve)
     serve.set_defaults(run=_serve)
 
     announce = commands.add_parser("announce-data", help="start a hardening on what data.dvc names")

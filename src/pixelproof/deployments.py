@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -25,8 +25,12 @@ TIMEZONE = "PIXELPROOF_TIMEZONE"  # of the schedules
 
 
 @contextmanager
-def prefect_client(url: str) -> "Iterator[SyncPrefectClient]":
+def prefect_client(url: str, password: str | None = None) -> "Iterator[SyncPrefectClient]":
     """A client of the Prefect server at an address.
+
+    Args:
+        url: The address.
+        password: Of that server; None takes what Prefect's own settings say.
 
     Raises:
         ServiceError: It does not answer, or refuses what is asked of it.
@@ -34,19 +38,26 @@ def prefect_client(url: str) -> "Iterator[SyncPrefectClient]":
     import httpx
     from prefect.client.orchestration import get_client
     from prefect.exceptions import PrefectHTTPStatusError
-    from prefect.settings import PREFECT_API_REQUEST_TIMEOUT, PREFECT_API_URL, temporary_settings
+    from prefect.settings import (
+        PREFECT_API_AUTH_STRING,
+        PREFECT_API_REQUEST_TIMEOUT,
+        PREFECT_API_URL,
+        temporary_settings,
+    )
 
     quick = {PREFECT_API_URL: url, PREFECT_API_REQUEST_TIMEOUT: 20.0}
+    known = {PREFECT_API_AUTH_STRING: password} if password else {}
     try:
         with (
-            temporary_settings({PREFECT_API_URL: url, **quick}),
+            temporary_settings({**quick, **known}),
             get_client(sync_client=True) as client,
         ):
             yield client
     except PrefectHTTPStatusError as error:
         said = " ".join(error.response.text.split())[:200]
+        remedy = "; set PREFECT_API_AUTH_STRING" if error.response.status_code == 401 else ""
         raise ServiceError(
-            f"Prefect at {plain(url)}: {error.response.status_code}: {said}"
+            f"Prefect at {plain(url)}: {error.response.status_code}: {said}{remedy}"
         ) from None
     except (httpx.HTTPError, RuntimeError) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
@@ -120,11 +131,11 @@ def read_timezone() -> str:
     return zone
 
 
-def deploy(url: str, zone: str, tell: Callable[[str], object]) -> None:
+def deploy(access: Mapping[str, str], zone: str, tell: Callable[[str], object]) -> None:
     """Tell the server of all deployments in `prefect.yaml`; those that it knows are renewed.
 
     Args:
-        url: Of the server.
+        access: Variables by which Prefect finds the server.
         zone: The time zone of the schedules.
         tell: Is given each line that Prefect writes.
 
@@ -132,7 +143,7 @@ def deploy(url: str, zone: str, tell: Callable[[str], object]) -> None:
         ServiceError: Prefect refuses one.
     """
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
-    variables = environment(PREFECT_API_URL=url, COLUMNS="200", **{TIMEZONE: zone})
+    variables = environment(**access, COLUMNS="200", **{TIMEZONE: zone})
     # Prefect would write what stands there into the deployment, for the workers of all machines.
     variables.pop(PROJECT, None)
     done = subprocess.run(

@@ -5,10 +5,11 @@ import os
 import socket
 import sys
 import urllib.request
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pixelproof.automations import crash_dead_runs, ensure_automations
 from pixelproof.deployments import (
@@ -25,10 +26,25 @@ from pixelproof.deployments import (
     worker_online,
 )
 from pixelproof.errors import ServiceError
+from pixelproof.servers import (
+    ACCESS,
+    PREFECT_AUTH,
+    PREFECT_URL,
+    Server,
+    free_port,
+    mlflow_readers,
+    mlflow_server,
+    prefect_server,
+    private_folder,
+    published,
+)
 from pixelproof.services import Service, ServiceLog, Services
-from pixelproof.stores import check_store, plain, server_of
+from pixelproof.stores import check_store, find_store, plain, server_of
 from pixelproof.tracking import Tracker
-from pixelproof.workflow import experiment_address, free_port, mlflow_command, mlflow_environment
+from pixelproof.workflow import experiment_address
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
 
 LOG = Path("mlruns/serve.log")
 NOTIFY = "PIXELPROOF_NOTIFY"  # a notification block, TYPE/NAME
@@ -57,71 +73,59 @@ def _answers(url: str) -> bool:
         return bool(answer.status == 200)
 
 
-def _mlflow(services: Services, port: int) -> tuple[str, Service | None]:
-    """The MLflow server to use, and the one that this has started for it."""
-    store = check_store()
-    if store.folder is None:
-        return store.uri, None
-    store.folder.mkdir(parents=True, exist_ok=True)
-    Tracker(store)  # makes the database once, and the artifacts' address that of this machine
-    found = free_port(port)
-    url = f"http://127.0.0.1:{found}"
+def _start(services: Services, name: str, server: Server, health: str) -> Service:
     service = Service(
-        "mlflow",
-        mlflow_command(store, found),
-        mlflow_environment(),
-        lambda: _answers(f"{url}/health"),
+        name, server.command, server.variables, lambda: _answers(f"{server.address}/{health}")
     )
     services.start(service)
-    return url, service
+    return service
 
 
-def _prefect(services: Services, port: int) -> tuple[str, Service | None]:
-    """The Prefect server to use, and the one that this has started for it."""
-    if url := configured_url():
-        return url, None
-    found = free_port(port)
-    url = f"http://127.0.0.1:{found}/api"
-    command = [sys.executable, "-m", "prefect", "server", "start"]
-    command += ["--host", "127.0.0.1", "--port", str(found)]
-    variables = {
-        "PREFECT_API_URL": url,
-        "PREFECT_UI_API_URL": url,
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "DO_NOT_TRACK": "1",
-    }
-    service = Service("prefect", command, variables, lambda: _answers(f"{url}/health"))
-    services.start(service)
-    return url, service
+def _mlflow(port: int, private: Path | None) -> Server | None:
+    """The MLflow server to start; None where one is named, or the store is on no machine's disk."""
+    store = check_store()
+    if store.folder is None:
+        return None
+    store.folder.mkdir(parents=True, exist_ok=True)
+    Tracker(store)  # makes the database once, and the artifacts' address that of this machine
+    return mlflow_server(store, free_port(port), private)
 
 
-def _worker(api: str, tracking: str) -> Service:
+def _worker(access: Mapping[str, str]) -> Service:
     """A process that takes the runs of the pool; it gives them what it finds in its environment."""
     name = f"serve-{socket.gethostname()}"
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL]
     command += ["--type", "process", "--name", name, "--install-policy", "never"]
-    variables = {
-        "PREFECT_API_URL": api,
-        "MLFLOW_TRACKING_URI": tracking,
-        PROJECT: str(Path.cwd()),
-        "DO_NOT_TRACK": "1",
-    }
+    variables = {**access, PROJECT: str(Path.cwd()), "DO_NOT_TRACK": "1"}
     since = datetime.now(UTC)
 
     def online() -> bool:
-        with prefect_client(api) as client:
+        with _client(access) as client:
             return worker_online(client, name, since)
 
     return Service("worker", command, variables, online)
 
 
-def _summary(api: str, tracking: str, schedules: dict[str, list[str]]) -> str:
-    """Where to look, and what starts when."""
-    page = experiment_address(server_of(tracking))
+def _client(access: Mapping[str, str]) -> "AbstractContextManager[SyncPrefectClient]":
+    return prefect_client(access[PREFECT_URL], access.get(PREFECT_AUTH))
+
+
+def _summary(
+    access: Mapping[str, str],
+    prefect: Server | None,
+    mlflow: Server | None,
+    schedules: dict[str, list[str]],
+) -> str:
+    """Where to look and how to get in, and what starts when."""
+    api = plain(access[PREFECT_URL])
+    page = experiment_address(server_of(access["MLFLOW_TRACKING_URI"]))
     width = max(len(name) for name in schedules)
+    announce = "pixelproof announce-data"
     lines = [
-        f"Prefect: {plain(api.removesuffix('/api'))}",
+        f"Prefect: {api.removesuffix('/api')}",
+        *([f"         log in with {PREFECT_AUTH} of {ACCESS}"] if prefect else []),
         f"MLflow:  {plain(page)}",
+        *([f"         {mlflow_readers(mlflow, ACCESS)}"] if mlflow else []),
         f"Log:     {LOG}",
         "",
         *(
@@ -129,46 +133,72 @@ def _summary(api: str, tracking: str, schedules: dict[str, list[str]]) -> str:
             for name, when in schedules.items()
         ),
         "",
-        f"After `dvc add`:  PREFECT_API_URL={plain(api)} pixelproof announce-data",
+        f"After `dvc add`:  {announce if prefect else f'{PREFECT_URL}={api} {announce}'}",
+        *([f"For `prefect …`:  export $(cat {ACCESS})"] if prefect else []),
         "Ctrl-C ends it all.",
     ]
     return "\n".join(lines)
 
 
-def serve(notify: str | None, prefect_port: int, mlflow_port: int) -> None:
+def serve(notify: str | None, prefect_port: int, mlflow_port: int, mlflow_auth: bool) -> None:
     """Run the servers, the deployments and a worker until this is interrupted.
 
     Args:
         notify: The notification block that failures and promotions are told to.
         prefect_port: The first to try, unless `PREFECT_API_URL` names a server.
         mlflow_port: The first to try, unless `MLFLOW_TRACKING_URI` names a server.
+        mlflow_auth: Have an own MLflow server ask for a password.
 
     Raises:
         ParameterError: A setting is wrong.
         ServiceError: A server does not start or answer, or refuses what it is told.
     """
     names, zone = deployment_names(), read_timezone()
-
-    def say(line: str) -> None:
-        print(line, flush=True)
-
-    with _only_one(), closing(ServiceLog(LOG)) as log, Services(log, say) as services:
-        tracking, mlflow = _mlflow(services, mlflow_port)
-        api, prefect = _prefect(services, prefect_port)
-        for service in (prefect, mlflow):  # side by side
-            if service is not None:
+    with _only_one(), private_folder(mlflow_auth) as private:
+        url = configured_url()
+        prefect = None if url else prefect_server(free_port(prefect_port))
+        mlflow = _mlflow(mlflow_port, private)
+        own = {**(mlflow.access if mlflow else {}), **(prefect.access if prefect else {})}
+        with (
+            closing(ServiceLog(LOG)) as log,
+            Services(log, _say) as services,
+            published(ACCESS, own),
+        ):
+            started = [
+                *([_start(services, "mlflow", mlflow, "health")] if mlflow else []),
+                *([_start(services, "prefect", prefect, "api/health")] if prefect else []),
+            ]
+            for service in reversed(started):  # side by side
                 services.wait(service)
-        with prefect_client(api) as client:
-            ensure_pool(client)
-            with keep_switches(client, names):
-                deploy(api, zone, lambda line: log.write("deploy", line))
-            schedules = read_schedules(client, names)
-            ensure_automations(client, notify or os.environ.get(NOTIFY) or None)
-            for name in crash_dead_runs(client, POOL, alone=prefect is not None):
-                say(f"{name}: its process or its machine has died; its run is Crashed")
-        worker = _worker(api, tracking)
-        services.start(worker)
-        services.wait(worker)
-        say(_summary(api, tracking, schedules))
-        with suppress(KeyboardInterrupt):  # how a person ends it
-            services.watch()
+            access = {PREFECT_URL: str(url), "MLFLOW_TRACKING_URI": find_store().uri, **own}
+            schedules = _deploy(access, names, zone, log)
+            _automate(access, notify, alone=prefect is not None)
+            worker = _worker(access)
+            services.start(worker)
+            services.wait(worker)
+            _say(_summary(access, prefect, mlflow, schedules))
+            with suppress(KeyboardInterrupt):  # how a person ends it
+                services.watch()
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _deploy(
+    access: Mapping[str, str], names: list[str], zone: str, log: ServiceLog
+) -> dict[str, list[str]]:
+    """Tell the server of the pool and the deployments; returns when each starts by itself."""
+    with _client(access) as client:
+        ensure_pool(client)
+        with keep_switches(client, names):
+            deploy(access, zone, lambda line: log.write("deploy", line))
+        return read_schedules(client, names)
+
+
+def _automate(access: Mapping[str, str], notify: str | None, alone: bool) -> None:
+    """Tell the server what to do by itself, and close the runs that nobody works on."""
+    with _client(access) as client:
+        ensure_automations(client, notify or os.environ.get(NOTIFY) or None)
+        for name in crash_dead_runs(client, POOL, alone=alone):
+            _say(f"{name}: its process or its machine has died; its run is Crashed")

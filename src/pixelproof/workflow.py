@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -18,12 +17,21 @@ from pixelproof.errors import ParameterError, PipelineError, ServiceError
 from pixelproof.layout import ADVERSARIAL, CHECKPOINTS, LEDGER, MODELS, PLOTS
 from pixelproof.params import Params, load_params
 from pixelproof.sender import send, track_pipeline
-from pixelproof.stores import Store, check_store, experiment_name, follow_move, server_of
+from pixelproof.servers import (
+    Server,
+    free_port,
+    mlflow_readers,
+    mlflow_server,
+    private_folder,
+    published,
+)
+from pixelproof.stores import check_store, experiment_name, follow_move, server_of
 from pixelproof.worktrees import idle
 
 DEMO = Path("profiles/elpv.yaml")
 GPU = Path("/dev/nvidia0")  # told without importing torch
 UI_SECONDS = 90.0
+UI_ACCESS = Path(".pixelproof/ui.env")
 
 
 def _hint(params: Params) -> str | None:
@@ -67,23 +75,6 @@ def send_waiting() -> str:
     return f"{send()} records sent"
 
 
-def free_port(wanted: int) -> int:
-    """The first port from `wanted` on that nothing on this machine listens at.
-
-    Raises:
-        ServiceError: Fifty in a row are taken.
-    """
-    for port in range(wanted, wanted + 50):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise ServiceError(f"expected a free port from {wanted} on, got none in 50")
-
-
 def experiment_address(server: str) -> str:
     """The page of the experiment on a server."""
     name = quote(experiment_name())
@@ -104,12 +95,13 @@ def _open(address: str) -> None:
         webbrowser.open(address)
 
 
-def open_page(port: int) -> None:
+def open_page(port: int, auth: bool) -> None:
     """Serve the MLflow page of this project's runs until it is interrupted, and say where.
 
     Args:
         port: The first to try, on 127.0.0.1. A server that `MLFLOW_TRACKING_URI` names is
             shown as it is.
+        auth: Ask for a password.
 
     Raises:
         ServiceError: The server does not start or answer.
@@ -120,32 +112,26 @@ def open_page(port: int) -> None:
         return
     store.folder.mkdir(parents=True, exist_ok=True)
     follow_move(store, experiment_name())
-    found = free_port(port)
-    server = f"http://127.0.0.1:{found}"
-    with (store.folder / "server.log").open("w") as log:
-        command = bound(mlflow_command(store, found))
-        process = subprocess.Popen(command, env=mlflow_environment(), stdout=log, stderr=log)
+    with private_folder(auth) as private:
+        server = mlflow_server(store, free_port(port), private)
+        with published(UI_ACCESS, server.access if auth else {}):
+            _serve_page(server, store.folder / "server.log")
+
+
+def _serve_page(server: Server, path: Path) -> None:
+    with path.open("w") as log:
+        process = subprocess.Popen(
+            bound(server.command), env=environment(**server.variables), stdout=log, stderr=log
+        )
         try:
-            _wait_for(f"{server}/health", process)
-            _open(experiment_address(server))
+            _wait_for(f"{server.address}/health", process)
+            _open(experiment_address(server.address))
+            print(mlflow_readers(server, UI_ACCESS), flush=True)
             with suppress(KeyboardInterrupt):  # how a person ends it
                 process.wait()
         finally:
             process.terminate()
             process.wait()
-
-
-def mlflow_command(store: Store, port: int) -> list[str]:
-    """The command line of an MLflow server over a store on this machine."""
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
-    command += ["--port", str(port), "--workers", "1", "--backend-store-uri", store.uri]
-    return [*command, "--artifacts-destination", str(Path(str(store.folder)) / "artifacts")]
-
-
-def mlflow_environment() -> dict[str, str]:
-    """What such a server finds in its environment, to start quickly and tell nobody."""
-    quick = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    return os.environ | quick
 
 
 def _wait_for(url: str, process: "subprocess.Popen[bytes]") -> None:

@@ -57,7 +57,7 @@ def finished(serving: Serving, flow_run: str) -> str:
 def pause(serving: Serving, name: str) -> None:
     (schedule,) = serving.deployment(name)["schedules"]
     words = ["prefect", "deployment", "schedule", "pause", name, schedule["id"]]
-    serving.command(*words, PREFECT_API_URL=serving.api)
+    serving.owner(*words)
 
 
 def aliases(serving: Serving) -> dict[str, int]:

@@ -1,5 +1,6 @@
 """All that runs by itself: real servers, a real worker, and flows that only wait."""
 
+import base64
 import http.server
 import json
 import os
@@ -75,6 +76,7 @@ def score(
 ) -> None:
     """Do nothing."""
 '''
+ACCESS = {"PREFECT_API_URL", "PREFECT_API_AUTH_STRING"}
 NOTIFY = """
 import sys
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
@@ -138,6 +140,14 @@ class Serving:
             self.process.terminate()
         self.process.communicate(timeout=40)
 
+    @property
+    def access(self) -> dict[str, str]:
+        """How its servers are reached, as a person or a command finds it."""
+        path = self.root / ".pixelproof" / "serve.env"
+        if not path.exists():
+            return {name: one for name, one in self.environment.items() if name in ACCESS}
+        return dict(line.split("=", 1) for line in path.read_text().splitlines())
+
     def log(self) -> str:
         return (self.root / "mlruns" / "serve.log").read_text()
 
@@ -147,16 +157,21 @@ class Serving:
         return told.split()[1].partition("/#")[0].rstrip("/")
 
     @property
+    def port(self) -> str:
+        return self.address("Prefect").rpartition(":")[2]
+
+    @property
     def api(self) -> str:
         return f"{self.address('Prefect')}/api"
 
     def ask(self, path: str, body: Any = None, method: str | None = None) -> Any:
-        request = urllib.request.Request(
-            f"{self.api}/{path}",
-            None if body is None else json.dumps(body).encode(),
-            {"Content-Type": "application/json"},
-            method=method,
-        )
+        sent = None if body is None else json.dumps(body).encode()
+        password = base64.b64encode(self.access["PREFECT_API_AUTH_STRING"].encode()).decode()
+        headers = {"Content-Type": "application/json", "Authorization": f"Basic {password}"}
+        if sent is not None or method is not None:
+            token = self.ask("csrf-token?client=test")["token"]
+            headers |= {"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": "test"}
+        request = urllib.request.Request(f"{self.api}/{path}", sent, headers, method=method)
         for last in (False, False, False, True):
             try:
                 with urllib.request.urlopen(request, timeout=70) as answer:
@@ -170,6 +185,10 @@ class Serving:
 
     def command(self, *words: str, code: int = 0, **variables: str) -> str:
         return run_with(self.environment | variables, self.root, *words, code=code)
+
+    def owner(self, *words: str) -> str:
+        """What a command says to the person whose servers these are."""
+        return run_with(self.environment | self.access, self.root, *words)
 
     def deployment(self, name: str) -> Any:
         return self.ask(f"deployments/name/{name}")
@@ -232,8 +251,11 @@ def test_the_pages_answer_and_what_is_scheduled_is_said(serving: Serving) -> Non
         assert serving.address(name).startswith("http://127.0.0.1:")
         with urllib.request.urlopen(serving.address(name), timeout=10) as answer:
             assert answer.status == 200
-    assert "harden-nightly      0 2 * * * (Europe/Berlin)" in serving.said
-    assert "harden-on-new-data  when images are announced" in serving.said
+    said = " ".join(serving.said.split())
+    assert "harden-nightly 0 2 * * * (Europe/Berlin)" in said
+    assert "harden-on-new-data when images are announced" in said
+    assert "log in with PREFECT_API_AUTH_STRING of .pixelproof/serve.env" in said
+    assert "every user of this machine can read and change it" in said
     assert {line.split()[2] for line in serving.log().splitlines()} >= {"deploy", "worker"}
 
 
@@ -258,7 +280,7 @@ def test_the_deployments_explain_themselves(serving: Serving) -> None:
 def test_announced_images_start_a_hardening(serving: Serving) -> None:
     text = "outs:\n- md5: 0f.dir\n  path: \"bilder 'ä' {{ z }} <b>\"\n\n"
     (serving.root / "data.dvc").write_text(text)
-    out = serving.command("pixelproof", "announce-data", PREFECT_API_URL=serving.api)
+    out = serving.command("pixelproof", "announce-data")
     assert out == f"data.dvc announced at {serving.api}\n"
     wait(lambda: serving.lines("ended"))
     (line,) = serving.lines("ended")
@@ -274,7 +296,6 @@ def test_announced_images_start_a_hardening(serving: Serving) -> None:
 @pytest.mark.parametrize(
     ("url", "missing", "code", "words"),
     [
-        (None, False, 4, "PREFECT_API_URL: expected the address"),
         ("http://127.0.0.1:9/api", False, 4, "does not answer"),
         (None, True, 3, "data.dvc: missing; run `dvc add data`"),
     ],
@@ -287,6 +308,18 @@ def test_an_announcement_that_cannot_be_made(
     variables = {"PREFECT_API_URL": url} if url else {}
     out = serving.command("pixelproof", "announce-data", code=code, **variables)
     assert words in out
+    assert out.count("\n") == 1
+
+
+def test_an_announcement_where_nothing_serves(tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    (project / "data.dvc").write_text("outs: []\n")
+    stale = project / ".pixelproof" / "serve.env"  # as a process that was killed leaves it
+    stale.parent.mkdir()
+    stale.write_text("PREFECT_API_URL=http://127.0.0.1:9/api\nPREFECT_API_AUTH_STRING=a:b\n")
+    variables = {key: one for key, one in ENVIRONMENT.items() if not key.startswith("PREFECT")}
+    out = run_with(variables, project, "pixelproof", "announce-data", code=4)
+    assert "PREFECT_API_URL: expected the address" in out
     assert out.count("\n") == 1
 
 
@@ -326,7 +359,7 @@ def receiver() -> Iterator[tuple[str, list[dict[str, str]]]]:
 def test_failures_and_the_champion_are_told(serving: Serving) -> None:
     with receiver() as (address, kept):
         api = serving.api
-        serving.command(sys.executable, "-c", NOTIFY, api, address, PREFECT_API_URL=api)
+        serving.owner(sys.executable, "-c", NOTIFY, api, address)
         flow_run = serving.start("harden/harden-nightly", fail=True)
         wait(lambda: serving.state(flow_run) == "Failed")
         event = {
@@ -351,7 +384,9 @@ def test_a_prefect_server_that_dies_is_started_anew_and_its_run_completes(
     before = len(serving.lines("ended"))
     flow_run = serving.start("harden/harden-nightly", seconds=8)
     wait(lambda: serving.state(flow_run) == "Running")
-    (server,) = serving.processes("prefect server start")
+    (server,) = serving.processes(
+        "pixelproof.guard:guarded --host 127.0.0.1 --port " + serving.port
+    )
     os.kill(server, signal.SIGKILL)
     wait(lambda: serving.state(flow_run) == "Completed", 120)
     assert len(serving.lines("ended")) == before + 1
@@ -360,10 +395,7 @@ def test_a_prefect_server_that_dies_is_started_anew_and_its_run_completes(
 
 def test_existing_servers_are_used(serving: Serving, tmp_path: Path) -> None:
     project = make_project(tmp_path / "project")
-    variables = {
-        "PREFECT_API_URL": serving.api,
-        "MLFLOW_TRACKING_URI": serving.address("MLflow"),
-    }
+    variables = serving.access
     with Serving(project, tmp_path / "home", **variables) as other:
         assert other.api == serving.api
         assert other.address("MLflow") == serving.address("MLflow")
@@ -382,7 +414,7 @@ def test_settings_that_cannot_work(serving: Serving, tmp_path: Path) -> None:
     refused(2, "PIXELPROOF_TIMEZONE: expected a time zone", PIXELPROOF_TIMEZONE="Mars/Base")
     home = {"PREFECT_HOME": str(tmp_path), "MLFLOW_TRACKING_URI": serving.address("MLflow")}
     refused(4, "does not answer", PREFECT_API_URL="http://127.0.0.1:9/api", **home)
-    home["PREFECT_API_URL"] = serving.api
+    home |= serving.access
     refused(2, "--notify: expected a notification block", "--notify", "slack-webhook/no", **home)
     assert "expected the folder" in run(tmp_path, "pixelproof", "serve", code=2)
 
@@ -410,9 +442,10 @@ def test_nothing_outlives_it_and_the_next_one_closes_what_was_left(serving: Serv
     wait(lambda: not serving.processes(), 25)
     with Serving(serving.root, serving.home) as again:
         assert again.state(flow_run) == "Crashed"
-        assert "score-weekly        switched off" in again.said
+        assert "score-weekly switched off" in " ".join(again.said.split())
         names = [one["name"] for one in again.ask("automations/filter", {})]
         assert len(names) == len(set(names)) >= 3
+        secret = again.access["PREFECT_API_AUTH_STRING"].partition(":")[2]
         ended = again.start("harden/harden-nightly", seconds=300)
         wait(lambda: again.state(ended) == "Running")
         stopped = time.monotonic()
@@ -421,5 +454,7 @@ def test_nothing_outlives_it_and_the_next_one_closes_what_was_left(serving: Serv
         assert time.monotonic() - stopped < 15
         assert not again.processes()
     assert "aborted by a termination signal" in again.log()
-    written = [*serving.home.rglob("*"), *serving.root.rglob("*")]
-    assert not [one for one in written if one.is_file() and CANARY.encode() in one.read_bytes()]
+    files = [*serving.home.rglob("*"), *serving.root.rglob("*")]
+    written = {one: one.read_bytes() for one in files if one.is_file()}
+    assert not [one for one, text in written.items() if CANARY.encode() in text]
+    assert not [one for one, text in written.items() if secret.encode() in text]
