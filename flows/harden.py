@@ -41,6 +41,7 @@ from pixelproof.layout import GATE, METRICS
 from pixelproof.model_card import figures_table, rules_table
 from pixelproof.params import Params, load_params
 from pixelproof.pipeline import Children, StageError, places, stage_graph
+from pixelproof.projects import LABEL, project_name
 from pixelproof.report import read_results, result_markdown
 from pixelproof.sender import track_pipeline
 from pixelproof.servers import free_port, prefect_server
@@ -137,7 +138,11 @@ def announce(event: str, result: Mapping[str, Any]) -> None:
 
     That nobody hears of it undoes nothing that was done.
     """
-    resource = {"prefect.resource.id": CHAMPION, "prefect.resource.name": CHAMPION}
+    resource = {
+        "prefect.resource.id": CHAMPION,
+        "prefect.resource.name": CHAMPION,
+        LABEL: project_name(ROOT),
+    }
     told = {key: result[key] for key in ("words", "outcome", "champion", "address")}
     try:
         emit_event(event, resource=resource, payload=told)

@@ -44,7 +44,7 @@ LAYERS = [
     ["images", "subsets"],
     ["params", "progress", "layout", "files", "devices", "children", "keeper", "tuning"],
     ["wording"],
-    ["guard", "schema"],
+    ["guard", "projects", "schema"],
     ["core"],
     ["errors"],
 ]

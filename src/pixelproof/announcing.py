@@ -6,6 +6,7 @@ from uuid import uuid4
 
 from pixelproof.deployments import configured_url, prefect_client
 from pixelproof.errors import DataError, ServiceError
+from pixelproof.projects import LABEL, project_name
 from pixelproof.servers import PREFECT_AUTH, PREFECT_URL, find_access
 from pixelproof.stores import plain
 
@@ -45,7 +46,13 @@ def announce(folder: str) -> str:
 
     event = Event(
         event=EVENT,
-        resource=Resource({"prefect.resource.id": RESOURCE, "prefect.resource.name": folder}),
+        resource=Resource(
+            {
+                "prefect.resource.id": RESOURCE,
+                "prefect.resource.name": folder,
+                LABEL: project_name(Path()),
+            }
+        ),
         payload={"data": text},
         id=uuid4(),
     )

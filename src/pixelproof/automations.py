@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from pixelproof.errors import ParameterError
+from pixelproof.projects import LABEL, Project
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -49,7 +50,7 @@ def _silent(name: str, after: set[str], seconds: float, message: str) -> "Automa
     return AutomationCore(name=name, description=message, trigger=trigger, actions=[crash])
 
 
-def _notifications(block: "UUID") -> "list[AutomationCore]":
+def _notifications(block: "UUID", project: Project) -> "list[AutomationCore]":
     from prefect.events import EventTrigger, Posture, SendNotification
     from prefect.events.schemas.automations import AutomationCore
 
@@ -57,33 +58,38 @@ def _notifications(block: "UUID") -> "list[AutomationCore]":
         expect={f"{_RUN}.Failed", f"{_RUN}.Crashed", f"{_RUN}.TimedOut"},
         posture=Posture.Reactive,
         threshold=1,
-        **_OURS,
+        match=_OURS["match"],
+        match_related={
+            "prefect.resource.role": "work-pool",
+            "prefect.resource.name": project.pool,
+        },
+        for_each=_OURS["for_each"],
     )
     changed = EventTrigger(
-        match={"prefect.resource.id": "pixelproof.champion"},
+        match={"prefect.resource.id": "pixelproof.champion", LABEL: project.name},
         expect={"pixelproof.champion.promoted", "pixelproof.champion.degraded"},
         posture=Posture.Reactive,
         threshold=1,
     )
     told = SendNotification(
         block_document_id=block,
-        subject="pixelproof: {{ flow.name }} {{ flow_run.state.name }}",
+        subject=f"{project.name}: " + "{{ flow.name }} {{ flow_run.state.name }}",
         body="{{ flow_run.name }}: {{ flow_run.state.message }}\n{{ flow_run | ui_url }}",
     )
     spoken = SendNotification(
         block_document_id=block,
-        subject="pixelproof: {{ event.event }}",
+        subject=f"{project.name}: " + "{{ event.event }}",
         body="{% for key in event.payload %}{{ key }}: {{ event.payload[key] }}\n{% endfor %}",
     )
     return [
         AutomationCore(
-            name="pixelproof: tell of failures",
-            description="A run of pixelproof failed or crashed.",
+            name=f"{project.name}: tell of failures",
+            description=f"A run of {project.name} failed or crashed.",
             trigger=ended,
             actions=[told],
         ),
         AutomationCore(
-            name="pixelproof: tell of the champion",
+            name=f"{project.name}: tell of the champion",
             description="A model was promoted, or the champion has become worse.",
             trigger=changed,
             actions=[spoken],
@@ -130,11 +136,14 @@ def _ensure(client: "SyncPrefectClient", wanted: "AutomationCore") -> None:
         client.update_automation(known.id, wanted)
 
 
-def ensure_automations(client: "SyncPrefectClient", notify: str | None) -> None:
+def ensure_automations(client: "SyncPrefectClient", project: Project, notify: str | None) -> None:
     """Make the automations, or bring them up to date; what is as it should be stays untouched.
+
+    Dead runs are the same for all projects of a server, notifications are each project's own.
 
     Args:
         client: Of the server.
+        project: Whose failures and promotions are told.
         notify: The notification block, `type/name`; None leaves notifications as they are.
 
     Raises:
@@ -155,7 +164,7 @@ def ensure_automations(client: "SyncPrefectClient", notify: str | None) -> None:
         ),
     ]
     if notify:
-        wanted += _notifications(_find_block(client, notify))
+        wanted += _notifications(_find_block(client, notify), project)
     for one in wanted:
         _ensure(client, one)
 

@@ -6,20 +6,18 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from pixelproof.children import bound, environment
 from pixelproof.errors import ParameterError, ServiceError
+from pixelproof.projects import NAME, PREFECT_FILE, Project
 from pixelproof.stores import plain
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.responses import DeploymentResponse
 
-POOL = "pixelproof"
-PREFECT_FILE = Path("prefect.yaml")
 PROJECT = "PIXELPROOF_PROJECT"  # where a worker finds the project
 TIMEZONE = "PIXELPROOF_TIMEZONE"  # of the schedules
 
@@ -74,7 +72,7 @@ def configured_url() -> str | None:
     return str(PREFECT_API_URL.value() or "") or None
 
 
-def ensure_pool(client: "SyncPrefectClient") -> None:
+def ensure_pool(client: "SyncPrefectClient", name: str) -> None:
     """Make the work pool where it is missing, and let it run one flow at a time.
 
     One limit over all deployments: two hardenings at once would train and promote beside each
@@ -85,34 +83,20 @@ def ensure_pool(client: "SyncPrefectClient") -> None:
     from prefect.workers.process import ProcessWorker
 
     try:
-        pool = client.read_work_pool(POOL)
+        pool = client.read_work_pool(name)
     except ObjectNotFound:
         template = ProcessWorker.get_default_base_job_template()
         made = WorkPoolCreate(
-            name=POOL, type="process", concurrency_limit=1, base_job_template=template
+            name=name, type="process", concurrency_limit=1, base_job_template=template
         )
         client.create_work_pool(made)
         return
     if pool.type != "process":
         raise ServiceError(
-            f"work pool {POOL!r}: expected the type 'process', got {pool.type!r}; rename that pool"
+            f"work pool {name!r}: expected the type 'process', got {pool.type!r}; rename that pool"
         )
     if pool.concurrency_limit != 1:
-        client.update_work_pool(POOL, WorkPoolUpdate(concurrency_limit=1))
-
-
-def deployment_names() -> list[str]:
-    """The deployments of `prefect.yaml`.
-
-    Raises:
-        ParameterError: There is no such file here.
-    """
-    from ruamel.yaml import YAML
-
-    if not PREFECT_FILE.is_file():
-        raise ParameterError(f"{Path.cwd()}: expected the folder that holds {PREFECT_FILE}")
-    content = YAML(typ="safe").load(PREFECT_FILE.read_text(encoding="utf-8"))
-    return [str(one["name"]) for one in content["deployments"]]
+        client.update_work_pool(name, WorkPoolUpdate(concurrency_limit=1))
 
 
 def read_timezone() -> str:
@@ -131,11 +115,14 @@ def read_timezone() -> str:
     return zone
 
 
-def deploy(access: Mapping[str, str], zone: str, tell: Callable[[str], object]) -> None:
+def deploy(
+    access: Mapping[str, str], project: Project, zone: str, tell: Callable[[str], object]
+) -> None:
     """Tell the server of all deployments in `prefect.yaml`; those that it knows are renewed.
 
     Args:
         access: Variables by which Prefect finds the server.
+        project: What it is told of.
         zone: The time zone of the schedules.
         tell: Is given each line that Prefect writes.
 
@@ -143,7 +130,7 @@ def deploy(access: Mapping[str, str], zone: str, tell: Callable[[str], object]) 
         ServiceError: Prefect refuses one.
     """
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
-    variables = environment(**access, COLUMNS="200", **{TIMEZONE: zone})
+    variables = environment(**access, COLUMNS="200", **{TIMEZONE: zone, NAME: project.name})
     # Prefect would write what stands there into the deployment, for the workers of all machines.
     variables.pop(PROJECT, None)
     done = subprocess.run(
@@ -207,8 +194,8 @@ def read_schedules(client: "SyncPrefectClient", names: list[str]) -> dict[str, l
     }
 
 
-def worker_online(client: "SyncPrefectClient", name: str, since: datetime) -> bool:
+def worker_online(client: "SyncPrefectClient", pool: str, name: str, since: datetime) -> bool:
     """Whether a worker of the pool has told the server of itself since a moment."""
-    workers = client.read_workers_for_work_pool(POOL)
+    workers = client.read_workers_for_work_pool(pool)
     seen = [one.last_heartbeat_time for one in workers if one.name == name]
     return any(moment is not None and moment >= since for moment in seen)

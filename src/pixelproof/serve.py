@@ -13,11 +13,9 @@ from typing import TYPE_CHECKING
 
 from pixelproof.automations import crash_dead_runs, ensure_automations
 from pixelproof.deployments import (
-    POOL,
     PROJECT,
     configured_url,
     deploy,
-    deployment_names,
     ensure_pool,
     keep_switches,
     prefect_client,
@@ -26,6 +24,7 @@ from pixelproof.deployments import (
     worker_online,
 )
 from pixelproof.errors import ServiceError
+from pixelproof.projects import Project, read_project
 from pixelproof.servers import (
     ACCESS,
     PREFECT_AUTH,
@@ -91,17 +90,17 @@ def _mlflow(port: int, private: Path | None) -> Server | None:
     return mlflow_server(store, free_port(port), private)
 
 
-def _worker(access: Mapping[str, str]) -> Service:
+def _worker(access: Mapping[str, str], pool: str) -> Service:
     """A process that takes the runs of the pool; it gives them what it finds in its environment."""
     name = f"serve-{socket.gethostname()}"
-    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL]
+    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool]
     command += ["--type", "process", "--name", name, "--install-policy", "never"]
     variables = {**access, PROJECT: str(Path.cwd()), "DO_NOT_TRACK": "1"}
     since = datetime.now(UTC)
 
     def online() -> bool:
         with _client(access) as client:
-            return worker_online(client, name, since)
+            return worker_online(client, pool, name, since)
 
     return Service("worker", command, variables, online)
 
@@ -114,6 +113,7 @@ def _summary(
     access: Mapping[str, str],
     prefect: Server | None,
     mlflow: Server | None,
+    pool: str,
     schedules: dict[str, list[str]],
 ) -> str:
     """Where to look and how to get in, and what starts when."""
@@ -126,6 +126,7 @@ def _summary(
         *([f"         log in with {PREFECT_AUTH} of {ACCESS}"] if prefect else []),
         f"MLflow:  {plain(page)}",
         *([f"         {mlflow_readers(mlflow, ACCESS)}"] if mlflow else []),
+        f"Pool:    {pool}",
         f"Log:     {LOG}",
         "",
         *(
@@ -153,7 +154,7 @@ def serve(notify: str | None, prefect_port: int, mlflow_port: int, mlflow_auth: 
         ParameterError: A setting is wrong.
         ServiceError: A server does not start or answer, or refuses what it is told.
     """
-    names, zone = deployment_names(), read_timezone()
+    project, zone = read_project(), read_timezone()
     with _only_one(), private_folder(mlflow_auth) as private:
         url = configured_url()
         prefect = None if url else prefect_server(free_port(prefect_port))
@@ -171,12 +172,12 @@ def serve(notify: str | None, prefect_port: int, mlflow_port: int, mlflow_auth: 
             for service in reversed(started):  # side by side
                 services.wait(service)
             access = {PREFECT_URL: str(url), "MLFLOW_TRACKING_URI": find_store().uri, **own}
-            schedules = _deploy(access, names, zone, log)
-            _automate(access, notify, alone=prefect is not None)
-            worker = _worker(access)
+            schedules = _deploy(access, project, zone, log)
+            _automate(access, project, notify, alone=prefect is not None)
+            worker = _worker(access, project.pool)
             services.start(worker)
             services.wait(worker)
-            _say(_summary(access, prefect, mlflow, schedules))
+            _say(_summary(access, prefect, mlflow, project.pool, schedules))
             with suppress(KeyboardInterrupt):  # how a person ends it
                 services.watch()
 
@@ -186,19 +187,19 @@ def _say(line: str) -> None:
 
 
 def _deploy(
-    access: Mapping[str, str], names: list[str], zone: str, log: ServiceLog
+    access: Mapping[str, str], project: Project, zone: str, log: ServiceLog
 ) -> dict[str, list[str]]:
     """Tell the server of the pool and the deployments; returns when each starts by itself."""
     with _client(access) as client:
-        ensure_pool(client)
-        with keep_switches(client, names):
-            deploy(access, zone, lambda line: log.write("deploy", line))
-        return read_schedules(client, names)
+        ensure_pool(client, project.pool)
+        with keep_switches(client, project.deployments):
+            deploy(access, project, zone, lambda line: log.write("deploy", line))
+        return read_schedules(client, project.deployments)
 
 
-def _automate(access: Mapping[str, str], notify: str | None, alone: bool) -> None:
+def _automate(access: Mapping[str, str], project: Project, notify: str | None, alone: bool) -> None:
     """Tell the server what to do by itself, and close the runs that nobody works on."""
     with _client(access) as client:
-        ensure_automations(client, notify or os.environ.get(NOTIFY) or None)
-        for name in crash_dead_runs(client, POOL, alone=alone):
+        ensure_automations(client, project, notify or os.environ.get(NOTIFY) or None)
+        for name in crash_dead_runs(client, project.pool, alone=alone):
             _say(f"{name}: its process or its machine has died; its run is Crashed")

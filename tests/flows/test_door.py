@@ -88,13 +88,16 @@ def deployment(serving: Serving, trace: Path) -> dict[str, Any]:
         "name": "evil",
         "flow_id": flow["id"],
         "entrypoint": "flows/harden.py:harden",
-        "work_pool_name": "pixelproof",
+        "work_pool_name": serving.name,
         "pull_steps": [step],
     }
 
 
 def deployments(serving: Serving) -> set[str]:
-    return {one["name"] for one in serving.ask("deployments/filter", {})}
+    return {
+        one["name"].removesuffix(f"-{serving.name}")
+        for one in serving.ask("deployments/filter", {})
+    }
 
 
 OURS = {"harden-nightly", "harden-on-new-data", "score-weekly"}
@@ -154,7 +157,7 @@ def test_the_attack_works_for_who_may_deploy(serving: Serving, tmp_path: Path) -
 
 @pytest.mark.parametrize("path", ["events/in", "events/out", "logs/out", "POOL/workers/connect"])
 def test_websockets_ask_for_the_password(serving: Serving, path: str) -> None:
-    path = path.replace("POOL", "work_pools/pixelproof")
+    path = path.replace("POOL", f"work_pools/{serving.name}")
     url = f"ws://127.0.0.1:{serving.port}/api/{path}"
     with pytest.raises(InvalidStatus, match="403"), connect(url):
         pass  # without the protocol in which the password goes
@@ -211,7 +214,7 @@ def test_the_password_is_for_its_owner_alone(serving: Serving) -> None:
     assert secret not in serving.said
     lines = [one.read_text(errors="replace") for one in Path("/proc").glob("[0-9]*/cmdline")]
     assert not [line for line in lines if secret in line]
-    command = f"export $(cat {path}) && prefect work-pool inspect pixelproof"
+    command = f"export $(cat {path}) && prefect work-pool inspect {serving.name}"
     assert "concurrency_limit=1" in serving.command("bash", "-c", command)
     out = serving.command("prefect", "work-pool", "ls", code=1, PREFECT_API_URL=serving.api)
     assert "401" in out

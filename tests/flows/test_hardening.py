@@ -56,7 +56,8 @@ def finished(serving: Serving, flow_run: str) -> str:
 
 def pause(serving: Serving, name: str) -> None:
     (schedule,) = serving.deployment(name)["schedules"]
-    words = ["prefect", "deployment", "schedule", "pause", name, schedule["id"]]
+    full = f"{name}-{serving.name}"
+    words = ["prefect", "deployment", "schedule", "pause", full, schedule["id"]]
     serving.owner(*words)
 
 

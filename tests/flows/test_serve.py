@@ -19,6 +19,7 @@ from typing import Any, Self
 
 import pytest
 
+from pixelproof.projects import project_name
 from tests.conftest import ROOT
 from tests.repository import ENVIRONMENT, run, run_with
 from tests.servers import free_port
@@ -82,18 +83,19 @@ import sys
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from pixelproof.automations import ensure_automations
 from pixelproof.deployments import prefect_client
+from pixelproof.projects import read_project
 
-url = sys.argv[1]
+url, project = sys.argv[1], read_project()
 body = {"subject": "{{subject}}", "body": "{{body}}"}
 hook = CustomWebhookNotificationBlock(name="team", method="POST", url=sys.argv[2], json_data=body)
 hook.save("team")
 with prefect_client(url) as client:
-    ensure_automations(client, "custom-webhook/team")
+    ensure_automations(client, project, "custom-webhook/team")
     before = client.read_automations()
-    ensure_automations(client, "custom-webhook/team")
+    ensure_automations(client, project, "custom-webhook/team")
     assert client.read_automations() == before
     client.pause_automation(before[0].id)
-    ensure_automations(client, None)
+    ensure_automations(client, project, None)
     assert sum(not one.enabled for one in client.read_automations()) == 1
     client.resume_automation(before[0].id)
 """
@@ -148,6 +150,10 @@ class Serving:
             return {name: one for name, one in self.environment.items() if name in ACCESS}
         return dict(line.split("=", 1) for line in path.read_text().splitlines())
 
+    @property
+    def name(self) -> str:
+        return project_name(self.root)
+
     def log(self) -> str:
         return (self.root / "mlruns" / "serve.log").read_text()
 
@@ -191,7 +197,7 @@ class Serving:
         return run_with(self.environment | self.access, self.root, *words)
 
     def deployment(self, name: str) -> Any:
-        return self.ask(f"deployments/name/{name}")
+        return self.ask(f"deployments/name/{name}-{self.name}")
 
     def start(self, name: str, **overrides: Any) -> str:
         found = self.deployment(name)["id"]
@@ -252,8 +258,8 @@ def test_the_pages_answer_and_what_is_scheduled_is_said(serving: Serving) -> Non
         with urllib.request.urlopen(serving.address(name), timeout=10) as answer:
             assert answer.status == 200
     said = " ".join(serving.said.split())
-    assert "harden-nightly 0 2 * * * (Europe/Berlin)" in said
-    assert "harden-on-new-data when images are announced" in said
+    assert f"harden-nightly-{serving.name} 0 2 * * * (Europe/Berlin)" in said
+    assert f"harden-on-new-data-{serving.name} when images are announced" in said
     assert "log in with PREFECT_API_AUTH_STRING of .pixelproof/serve.env" in said
     assert "every user of this machine can read and change it" in said
     assert {line.split()[2] for line in serving.log().splitlines()} >= {"deploy", "worker"}
@@ -274,7 +280,7 @@ def test_the_deployments_explain_themselves(serving: Serving) -> None:
         assert found["tags"] == ["pixelproof"]
         assert not found["global_concurrency_limit"], "its lease would end a run with the server"
         assert str(serving.root) not in json.dumps(found), "a worker may lie elsewhere"
-    assert serving.ask("work_pools/pixelproof")["concurrency_limit"] == 1
+    assert serving.ask(f"work_pools/{serving.name}")["concurrency_limit"] == 1
 
 
 def test_announced_images_start_a_hardening(serving: Serving) -> None:
@@ -365,17 +371,20 @@ def test_failures_and_the_champion_are_told(serving: Serving) -> None:
         event = {
             "event": "pixelproof.champion.promoted",
             "occurred": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "resource": {"prefect.resource.id": "pixelproof.champion"},
+            "resource": {
+                "prefect.resource.id": "pixelproof.champion",
+                "pixelproof.project": serving.name,
+            },
             "payload": {"version": 7, "verdict": "better"},
             "id": "3b0f2f5e-4a0f-4f51-8f0d-6b1c3fd5a001",
         }
         serving.ask("events", [event])
         subjects = {"harden Failed", "pixelproof.champion.promoted"}
-        expected = {f"pixelproof: {one}" for one in subjects}
+        expected = {f"{serving.name}: {one}" for one in subjects}
         wait(lambda: expected <= {one["subject"] for one in kept})
     told = {one["subject"]: one["body"] for one in kept}
-    assert "planted" in told["pixelproof: harden Failed"]
-    assert "version: 7\nverdict: better" in told["pixelproof: pixelproof.champion.promoted"]
+    assert "planted" in told[f"{serving.name}: harden Failed"]
+    assert "version: 7\nverdict: better" in told[f"{serving.name}: pixelproof.champion.promoted"]
 
 
 def test_a_prefect_server_that_dies_is_started_anew_and_its_run_completes(
@@ -402,6 +411,23 @@ def test_existing_servers_are_used(serving: Serving, tmp_path: Path) -> None:
         assert not other.processes("server")
         assert len(other.processes("worker start")) == 1
     assert not other.processes()
+
+
+def test_two_projects_on_one_server_keep_apart(serving: Serving, tmp_path: Path) -> None:
+    project = make_project(tmp_path / "project")
+    with Serving(project, tmp_path / "home", **serving.access) as other:
+        assert other.name != serving.name
+        before = len(serving.lines("ended"))
+        text = "outs: []\n# of the other project\n"
+        (other.root / "data.dvc").write_text(text)
+        other.owner("pixelproof", "announce-data")
+        both = [(one, one.start("harden/harden-nightly")) for one in (other, serving)]
+        wait(lambda: all(one.state(flow_run) == "Completed" for one, flow_run in both))
+        wait(lambda: len(other.lines("ended")) == 2)
+        for one in (other, serving):
+            assert {line["folder"] for line in one.lines("ended")} == {str(one.root)}
+        assert {line["data"] for line in other.lines("ended")} == {None, text}
+        assert len(serving.lines("ended")) == before + 1, "no run on the other's images"
 
 
 def test_settings_that_cannot_work(serving: Serving, tmp_path: Path) -> None:
@@ -442,7 +468,7 @@ def test_nothing_outlives_it_and_the_next_one_closes_what_was_left(serving: Serv
     wait(lambda: not serving.processes(), 25)
     with Serving(serving.root, serving.home) as again:
         assert again.state(flow_run) == "Crashed"
-        assert "score-weekly switched off" in " ".join(again.said.split())
+        assert f"score-weekly-{again.name} switched off" in " ".join(again.said.split())
         names = [one["name"] for one in again.ask("automations/filter", {})]
         assert len(names) == len(set(names)) >= 3
         secret = again.access["PREFECT_API_AUTH_STRING"].partition(":")[2]
