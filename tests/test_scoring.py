@@ -32,8 +32,11 @@ def test_worse_is_above_the_interval_of_its_promotion(value: float, outcome: str
 
 def test_another_point_compares_with_nothing() -> None:
     told, words = compare_score(champion(), found(9.0), "64 pixels, full, in 16 of 16 px")
-    assert told == "STEADY"
-    assert "promoted at another point" in words
+    assert told == "NOT COMPARABLE"
+    assert words.endswith(f"; it was promoted at {POINT}, so that nothing compares")
+    unmeasured = Version(3, "abc", {}, "run", "model")
+    told, words = compare_score(unmeasured, found(9.0), POINT)
+    assert (told, "promoted without a figure" in words) == ("NOT COMPARABLE", True)
 
 
 def test_a_verdict_in_a_sentence() -> None:

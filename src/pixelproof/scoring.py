@@ -23,8 +23,8 @@ def run_score(params: Params) -> Result:
     """Measure the champion alone on fresh draws, and say whether Pi has risen.
 
     Returns:
-        STEADY, or WORSE where Pi lies above the interval that it had when it was promoted; also
-        written to `artifacts/gate/score.json`.
+        STEADY, WORSE where Pi lies above the interval that it had when it was promoted, or NOT
+        COMPARABLE; also written to `artifacts/gate/score.json`.
 
     Raises:
         DataError: There is no champion, or the images are missing.
@@ -64,10 +64,12 @@ def compare_score(champion: Version, found: Mapping[str, Any], point: str) -> tu
     pi = found["pi"]
     now = f"{pi['value']:.2f} [{pi['low']:.2f}, {pi['high']:.2f}]"
     words = f"version {champion.number}: Pi is {now} at {point}, on {found['images']} images"
-    if champion.tags.get("pi.reference") != point:
-        return "STEADY", f"{words}; it was promoted at another point, so that nothing compares"
-    high = float(champion.tags["pi_high"])
-    held = f"[{float(champion.tags['pi_low']):.2f}, {high:.2f}] when it was promoted"
+    known = champion.tags.get("pi.reference")
+    if known != point:
+        at = f"at {known}" if known else "without a figure"
+        return "NOT COMPARABLE", f"{words}; it was promoted {at}, so that nothing compares"
+    low, high = (float(champion.tags[key]) for key in ("pi_low", "pi_high"))
+    held = f"[{low:.2f}, {high:.2f}] when it was promoted"
     if pi["value"] > high:
         return "WORSE", f"{words}, above {held}"
     return "STEADY", f"{words}, and was {held}"
