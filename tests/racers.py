@@ -3,9 +3,11 @@
 import hashlib
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from pixelproof.classifiers import Classifier, save_classifier
+from pixelproof.errors import ParameterError
 from pixelproof.gate import Verdict, decide
 from pixelproof.hardening import settle
 from pixelproof.records import Record
@@ -57,6 +59,17 @@ def contend(uri: str, name: str, logged: Logged, worth: int) -> None:
     registry = open_registry(uri, name)
     version = register(registry, logged, worth)
     settle(registry, version, judge_of(worth), note_of(registry, version), f"racer {worth}")
+
+
+def override(uri: str, name: str, number: int) -> None:
+    """Make a version the champion, as a person does."""
+    open_registry(uri, name).override(number, "me", "a race")
+
+
+def roll_back(uri: str, name: str) -> None:
+    """Go back to the version before, as a person does; there may be none."""
+    with suppress(ParameterError):
+        open_registry(uri, name).roll_back("me", "a race")
 
 
 def judge_of(worth: int) -> Callable[[Version], Verdict]:

@@ -9,9 +9,10 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import chdir
 from dataclasses import replace
+from itertools import permutations
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
@@ -265,7 +266,7 @@ def test_killed_at_any_step_the_champion_is_valid_and_the_next_try_ends_the_same
         direct = open_registry(address, name)
         first = register(direct, logged, 100)
         direct.promote(first, None, "test")
-        if not _killed(context, port, name, logged, step, reply):
+        if not _killed(context, port, step, reply, contend, name, logged, 10):
             break
         champion = direct.at(CHAMPION)
         assert champion is not None
@@ -276,10 +277,104 @@ def test_killed_at_any_step_the_champion_is_valid_and_the_next_try_ends_the_same
     assert step > 7, "a promotion takes more steps than that"
 
 
+def test_killed_at_any_step_there_is_the_right_version_to_go_back_to(
+    port: str, place: Path, logged: Logged, context: ForkServerContext
+) -> None:
+    """A promotion is killed, then a rollback is, and repeated."""
+    address = f"http://127.0.0.1:{port}"
+    ends: list[int] = []
+    for target, more in ((contend, (logged, 10)), (racers.roll_back, ())):
+        for step in range(1, 100):
+            name = f"back-{len(ends)}-{step}"
+            direct = open_registry(address, name)
+            first, second = versions(direct, logged, 200, 100)
+            direct.promote(second, first, "test")
+            if not _killed(context, port, step, "503", target, name, *more):
+                break
+            in_use = direct.at(CHAMPION)
+            assert in_use is not None
+            if target is contend:
+                left = direct.roll_back("me", "why")
+                assert left is not None
+                assert left.number == in_use.number, step
+                expected = in_use.number - 1
+            else:
+                direct.roll_back("me", "again")
+                expected = 1
+            assert numbers(direct) == {CHAMPION: expected, PREVIOUS: expected}, step
+            assert direct.roll_back("me", "twice") is None
+        ends.append(step)
+    assert ends[0] > 7, "a promotion takes more steps than that"
+    assert ends[1] > 4, "and so does a rollback"
+
+
+def test_commands_that_race_end_as_one_after_the_other(
+    port: str, place: Path, logged: Logged, context: ForkServerContext
+) -> None:
+    """Two people promote, a third goes back: the end is that of one of the orders."""
+    address = f"http://127.0.0.1:{port}"
+    commands: list[tuple[Callable[..., None], tuple[int, ...]]] = [
+        (racers.override, (2,)),
+        (racers.override, (3,)),
+        (racers.roll_back, ()),
+    ]
+
+    def begin(name: str) -> Registry:
+        found = open_registry(address, name)
+        versions(found, logged, 30, 20, 10)
+        return found
+
+    def end(found: Registry) -> tuple[dict[str, int | None], Version | None]:
+        before = numbers(found)
+        racers.roll_back(address, found.name)
+        return before, found.at(CHAMPION)
+
+    orders = []
+    for at, order in enumerate(permutations(commands)):
+        found = begin(f"order-{at}")
+        for command, arguments in order:
+            command(address, found.name, *arguments)
+        orders.append(_plain(*end(found)))
+    for race in range(5):
+        found = begin(f"race-{race}")
+        started = [
+            context.Process(target=command, args=(address, found.name, *arguments))
+            for command, arguments in commands
+        ]
+        for process in started:
+            process.start()
+        for process in started:
+            process.join(60)
+        assert [process.exitcode for process in started] == [0] * len(commands)
+        assert _plain(*end(found)) in orders
+
+
+def _plain(before: dict[str, int | None], after: Version | None) -> tuple[int | None, ...]:
+    """Champion and previous, and the champion after one step back."""
+    return before[CHAMPION], before[PREVIOUS], after.number if after else None
+
+
+def test_a_champion_that_was_gone_back_to_and_is_promoted_can_be_left(
+    registry: Registry, logged: Logged
+) -> None:
+    one, two = versions(registry, logged, 30, 20)
+    registry.promote(two, one, "test")
+    registry.roll_back("me", "a slip")
+    registry.override(1, "another", "sure of it")
+    assert numbers(registry) == {CHAMPION: 1, PREVIOUS: 2}
+    registry.roll_back("me", "back again")
+    assert numbers(registry) == {CHAMPION: 2, PREVIOUS: 2}
+
+
 def _killed(
-    context: ForkServerContext, port: str, name: str, logged: Logged, step: int, reply: str
+    context: ForkServerContext,
+    port: str,
+    step: int,
+    reply: str,
+    target: Callable[..., None],
+    *arguments: object,
 ) -> bool:
-    """Let a promotion run, and kill it at its nth request that changes the registry."""
+    """Let a command run, and kill it at its nth request that changes the registry."""
     seen: list[str] = []
 
     def behave(path: str) -> str:
@@ -293,8 +388,7 @@ def _killed(
         return reply
 
     with proxy(port, behave) as address:
-        arguments = (address, name, logged, 10)
-        process = context.Process(target=contend, args=arguments)
+        process = context.Process(target=target, args=(address, *arguments))
         process.start()
         if reply == "lose":
             while process.is_alive() and len(seen) < step:

@@ -50,7 +50,7 @@ class Result:
 
     Attributes:
         outcome: PASSED, REJECTED, NOT ENOUGH EVIDENCE or NOTHING TO DO; of a champion that was
-            measured, STEADY or WORSE.
+            measured, STEADY, WORSE or NOT COMPARABLE.
         words: What it means, in a sentence.
         promoted: Whether the challenger has become the champion by it.
         champion: The version in use when all is done; None without a registry's one.
@@ -185,6 +185,7 @@ def settle(
         if champion is None:
             raise DataError(f"{registry.name}: expected a champion to be judged against, got none")
         if champion.number == version.number:
+            registry.promote(version, champion, by)  # what an interrupted try has left undone
             return Verdict("PASSED", (), (), {}), champion, True
         verdict = judge(champion)
         note(champion, verdict)
@@ -221,6 +222,8 @@ def run_gate(params: Params, promote: bool) -> Result:
     champion = registry.at(CHAMPION)
     known = registry.with_weights(weights["challenger"])
     _check_alias(registry, champion)
+    if champion and promote:
+        registry.promote(champion, champion, who())  # what an interrupted try has left undone
     if champion and _promoted_here(champion, weights):
         return _write(params, registry, _told_again(champion, gate.challenger))
     if champion and (reason := _nothing_to_do(params, weights, known, champion)):

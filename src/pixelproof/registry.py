@@ -2,7 +2,9 @@
 
 `champion` is the version in use, `previous` the one before it. Every step looks first for what an
 earlier, interrupted try has left, so that repeating it ends in the same state; the aliases move
-under a lock, after the champion has been read again.
+under a lock, after the champion has been read again. Two aliases cannot move at once, so a version
+bears, from before it becomes champion, the number of the one to go back to: a process may be killed
+at any step, and `roll_back` goes by that. `previous` follows, for people's eyes.
 """
 
 import fcntl
@@ -29,7 +31,8 @@ JUDGED = "pixelproof.judged"  # against whom, on what: see `hardening.Trial`
 OUTCOME = "verdict"
 REASONS = "verdict.reasons"
 CONTENT = "verdict.json"
-FROM = "promoted.from"
+FROM = "promoted.from"  # the number of the version to go back to
+BACK = "rolled.back.from"  # the champion that was left for this one; empty once it is promoted
 REFUSED = "rolled.back"  # or replaced by a person: the gate promotes it no more
 _FORMS = {  # of the tags that become parts of paths
     WEIGHTS: re.compile(r"[0-9a-f]{64}"),
@@ -160,9 +163,6 @@ class Registry:
     def promote(self, version: Version, expected: Version | None, by: str) -> bool:
         """Make a version the champion, if the champion is still the one it was judged against.
 
-        The former champion becomes `previous` first: a process that is killed between the two
-        steps leaves the champion as it was, and the next try goes on.
-
         Args:
             version: To become champion.
             expected: Against which it was judged; None where there was none.
@@ -174,6 +174,7 @@ class Registry:
         with self.lock():
             found = self.at(CHAMPION)
             if found is not None and found.number == version.number:
+                self._follow(found)
                 return True
             if (found and found.number) != (expected and expected.number):
                 return False
@@ -181,14 +182,30 @@ class Registry:
         return True
 
     def _move(self, version: Version, former: Version | None, by: str) -> None:
-        number = str(version.number)
+        tags = {FROM: str(former.number) if former else "", BACK: "", "promoted.by": by}
+        tags["promoted.at"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        self.note(version, tags)
+        self._point(CHAMPION, version.number)
+        if former is not None:
+            self._point(PREVIOUS, former.number)
+
+    def _point(self, alias: str, number: int) -> None:
         with self.tracker.service() as client:
-            if former is not None:
-                client.set_registered_model_alias(self.name, PREVIOUS, str(former.number))
-            tags = {FROM: str(former.number) if former else "", "promoted.by": by}
-            tags["promoted.at"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-            self.note(version, tags)
-            client.set_registered_model_alias(self.name, CHAMPION, number)
+            client.set_registered_model_alias(self.name, alias, str(number))
+
+    def _before(self, champion: Version) -> Version | None:
+        """The version to go back to; a champion that a person has set in MLflow tells of none."""
+        number = champion.tags.get(FROM, "")
+        if not number:
+            previous = self.at(PREVIOUS)
+            return previous if previous and previous.number != champion.number else None
+        return next((one for one in self.versions() if str(one.number) == number), None)
+
+    def _follow(self, champion: Version) -> None:
+        """Let `previous` follow, where a promotion was interrupted before that."""
+        before, previous = self._before(champion), self.at(PREVIOUS)
+        if before and not champion.tags.get(BACK) and previous != before:
+            self._point(PREVIOUS, before.number)
 
     def override(self, number: int | None, by: str, why: str) -> Version:
         """Make a version the champion, whatever the gate said; who and why are kept.
@@ -215,31 +232,39 @@ class Registry:
                 if found is not None:  # else the gate would promote it again
                     self.note(found, {REFUSED: f"by {by}: {why}"})
                 self._move(version, found, by)
+            elif left := found.tags.get(BACK):  # a decision of its own, which can be taken back
+                self.note(found, {FROM: left, BACK: ""})
+                self._point(PREVIOUS, int(left))
+            else:
+                self._follow(found)
         return version
 
     def roll_back(self, by: str, why: str) -> Version | None:
-        """Make `previous` the champion again; done twice it is done once.
+        """Make the version before the champion champion again; idempotent.
 
         The version that is left is marked, so that the gate does not promote it again.
 
         Returns:
-            The champion that was left; None where `previous` is the champion already.
+            The champion that was left; None where the last step was to go back to this one.
 
         Raises:
             ParameterError: There is nothing to go back to.
         """
         with self.lock():
-            champion, previous = self.at(CHAMPION), self.at(PREVIOUS)
-            if champion is None or previous is None:
+            champion = self.at(CHAMPION)
+            if champion and champion.tags.get(BACK):
+                self._point(PREVIOUS, champion.number)
+                return None
+            before = self._before(champion) if champion else None
+            if champion is None or before is None:
                 raise ParameterError(
                     f"{self.name}: expected a champion and a previous one, got "
                     f"{'none' if champion is None else 'a champion alone'}; nothing to go back to"
                 )
-            if champion.number == previous.number:
-                return None
             self.note(champion, {REFUSED: f"by {by}: {why}"})
-            with self.tracker.service() as client:
-                client.set_registered_model_alias(self.name, CHAMPION, str(previous.number))
+            self.note(before, {BACK: str(champion.number)})
+            self._point(CHAMPION, before.number)
+            self._point(PREVIOUS, before.number)
         return champion
 
     def download(self, version: Version, folder: Path) -> Path:
