@@ -13,6 +13,7 @@ from tests.repository import make_repository, run
 FRAGILE = {
     "classifier": "python:planted_networks:fragile",
     "weights": "none",
+    "seen": "none",
     "classes": ["bad", "good"],
     "mean": [0.0, 0.0, 0.0],
     "std": [1.0, 1.0, 1.0],

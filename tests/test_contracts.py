@@ -41,7 +41,7 @@ LAYERS = [
     ["sweep", "training", "probe", "comparison"],
     ["adversarial", "change_sets", "ledger", "augmentations"],
     ["classifiers", "architectures", "class_names", "imagenet", "own_code"],
-    ["images", "subsets"],
+    ["images", "seen", "subsets"],
     ["params", "progress", "layout", "files", "devices", "children", "keeper", "tuning"],
     ["wording"],
     ["guard", "projects", "schema"],

@@ -106,6 +106,17 @@ class TestEvidence:
         never = three(fooled={})
         assert {"attacked"} <= failed(decide(*never, params()))
 
+    def test_unknown_training_images_ask_for_a_yes(self) -> None:
+        unknown = ["challenger", "control"]
+        verdict = decide(*three(), params(), unknown)
+        assert verdict.outcome == "NOT ENOUGH EVIDENCE"
+        assert failed(verdict) == {"seen"}
+        assert "unknown for: challenger, control (baselines.NAME.seen" in verdict.reasons
+        allowed = decide(*three(), params(unknown_seen=True), unknown)
+        assert "seen" not in failed(allowed)
+        assert allowed.outcome != "NOT ENOUGH EVIDENCE"
+        assert any("which gate.unknown_seen allows" in one.words for one in allowed.evidence)
+
     @pytest.mark.parametrize("margin", [np.nan, np.inf])
     def test_a_figure_that_is_not_finite_never_promotes(self, margin: float) -> None:
         odd = ledger(ROBUST, margin=margin)

@@ -23,6 +23,7 @@ from pixelproof.own_code import check_code
 from pixelproof.params import Baseline, Fit
 
 FORMAT = 1
+UNKNOWN, DECLARED = "unknown", "declared"  # what weights from elsewhere have seen
 
 
 class Classifier(nn.Module):
@@ -270,6 +271,8 @@ def open_classifier(baseline: Baseline, classes: Sequence[str], name: str) -> Cl
         except ParameterError as error:
             raise ParameterError(f"baselines.{name}.classifier: {error}") from None
         network, own, source = _build(baseline, found, classes, name)
+        if baseline.weights not in ("imagenet", "none") or found.name.startswith(PYTHON):
+            source["seen"] = UNKNOWN  # a factory may return trained weights, too
         mean, std = baseline.mean or found.mean, baseline.std or found.std
         classifier = Classifier(network, found.name, own, mean, std, source)
     if baseline.head == "keep":
@@ -377,3 +380,16 @@ def seen_images(folder: Path) -> frozenset[int]:
     path = folder / "seen.txt"
     files.verify(path, files.read_sealed(folder / "classifier.json")["seen_sha256"])
     return frozenset(int(line, 16) for line in path.read_text().split())
+
+
+def seen_is_known(folder: Path) -> bool:
+    """Whether that is all that a stored classifier has seen.
+
+    What is made of weights from elsewhere has seen what they have, which their owner may declare.
+
+    Raises:
+        DataError: The folder holds no classifier.
+        IntegrityError: It is not the one that was stored.
+    """
+    source: dict[str, Any] = files.read_sealed(folder / "classifier.json")["source"]
+    return source.get("seen") != UNKNOWN

@@ -4,7 +4,7 @@ All rules must hold at once, so that none needs to be adjusted for the number of
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -86,7 +86,11 @@ class Verdict:
 
 
 def decide(
-    challenger: pd.DataFrame, champion: pd.DataFrame, control: pd.DataFrame, params: Params
+    challenger: pd.DataFrame,
+    champion: pd.DataFrame,
+    control: pd.DataFrame,
+    params: Params,
+    unknown: Collection[str] = (),
 ) -> Verdict:
     """Judge a challenger by the ledgers of three models, of the same images and draws.
 
@@ -95,6 +99,7 @@ def decide(
         champion: That of the model in use.
         control: That of the same fine-tuning on unchanged images.
         params: Its section `gate`, the reference point, and how differences are tested.
+        unknown: Which of the three may have seen images that nobody has declared.
 
     Returns:
         The verdict; the same ledgers and parameters give the same one.
@@ -111,7 +116,7 @@ def decide(
         common = common_images(ledgers)
     except DataError:
         common = []
-    evidence = _evidence(ledgers, common, params, gate)
+    evidence = [*_evidence(ledgers, common, params, gate), _all_seen_known(unknown, gate)]
     if not all(rule.holds for rule in evidence):
         unseen = len(rows_of(champion, "clean"))
         known = _figures(ledgers, [], params) if unseen else {}
@@ -169,6 +174,16 @@ def _evidence(
         _tellable("accuracy_margin", gate.accuracy_margin, held),
         _tellable("attack_margin", gate.attack_margin, min(taken, default=0)),
     ]
+
+
+def _all_seen_known(unknown: Collection[str], gate: Gate) -> Rule:
+    """No model may have learned the very images that it is judged on, or a person allows it."""
+    words = f"what each model has seen is known; unknown for: {', '.join(unknown) or 'none'}"
+    if unknown and gate.unknown_seen:
+        words += ", which gate.unknown_seen allows"
+    elif unknown:
+        words += " (baselines.NAME.seen declares it, gate.unknown_seen: true allows it)"
+    return Rule("seen", words, not unknown or gate.unknown_seen, {"unknown": len(unknown)})
 
 
 def _tellable(name: str, margin: float, images: int) -> Rule:

@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 from pixelproof import files, records
-from pixelproof.classifiers import seen_images
+from pixelproof.classifiers import seen_images, seen_is_known
 from pixelproof.comparison import without
 from pixelproof.errors import DataError, ParameterError
 from pixelproof.gate import Verdict, decide
@@ -132,7 +132,8 @@ class Contest:
         labels = ("challenger", "champion", "control")
         seen = {hex_id(one) for label in labels for one in seen_images(self.folders[label])}
         challenger, champion, control = (without(self.ledger(one), seen) for one in labels)
-        return decide(challenger, champion, control, self.trial.params)
+        unknown = [label for label in labels if not seen_is_known(self.folders[label])]
+        return decide(challenger, champion, control, self.trial.params, unknown)
 
 
 def _seed(weights: Mapping[str, str]) -> int:

@@ -21,7 +21,7 @@ from pixelproof.report import result_markdown
 from pixelproof.tables import tables
 from pixelproof.template import FAILED, PAGE
 from pixelproof.verdict import judgements, verdict
-from pixelproof.wording import reference
+from pixelproof.wording import left_out, reference
 
 
 def write_page(
@@ -51,6 +51,7 @@ def write_page(
         steps=next_steps(summary),
         reference=reference(summary),
         summary=summary,
+        left_out=left_out(summary),
         claims=claims,
         hero=svg(forest(comparison)),
         tables=tables(comparison, checks),

@@ -82,7 +82,8 @@ class Select:
 class Baseline:
     """An original classifier: where it comes from, and how it is fine-tuned.
 
-    `architecture` allows a model folder the code that it names: `python:…`.
+    `architecture` allows a model folder the code that it names: `python:…`. `seen` declares which
+    images the weights have seen (see `declared_images`); of one's own weights that is unknown.
     """
 
     classifier: str
@@ -96,6 +97,7 @@ class Baseline:
     batch_size: int = 16
     seed: int = 1
     architecture: str | None = None
+    seen: str | None = None
 
     def __post_init__(self) -> None:
         code = self.architecture is None or self.architecture.startswith("python:")
@@ -397,6 +399,7 @@ class Gate:
         attack_margin: By how much more often attacks on itself may fool it.
         images: The fewest common images that decide anything.
         draws: How many fresh draws an image are measured.
+        unknown_seen: Whether models are judged of which it is unknown what images they have seen.
     """
 
     challenger: str
@@ -405,6 +408,7 @@ class Gate:
     attack_margin: float = 0.1
     images: int = 100
     draws: int = 8
+    unknown_seen: bool = False
 
     def __post_init__(self) -> None:
         expected = "a name of a-z, 0-9, - and _"

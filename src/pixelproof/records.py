@@ -322,6 +322,7 @@ def _pipeline(params: Params, summary: Mapping[str, Any], table: "pd.DataFrame")
         "control": summary["control"],
         "draws": params.evaluate.draws,
         "positions": params.generate.positions,
+        "unknown_seen": ", ".join(summary.get("unknown_seen", [])),
     }
     counts = ("common_images", "held_out_images", "left_out_as_seen")
     metrics = [(key, float(summary[key]), 0) for key in counts]

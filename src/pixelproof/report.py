@@ -8,7 +8,7 @@ import pandas as pd
 
 from pixelproof import files
 from pixelproof.errors import DataError, IntegrityError
-from pixelproof.wording import bounded_percent, points, reference
+from pixelproof.wording import bounded_percent, left_out, points, reference
 
 Summary = Mapping[str, Any]
 
@@ -68,6 +68,7 @@ def _legend(summary: Summary, table: pd.DataFrame) -> list[str]:
         "examples: transfer, of those that fool its",
         f"original (epsilon {_epsilons(table, 'transfer_fgsm')}/255); white-box, made from the "
         f"model itself (epsilon {_epsilons(table, 'whitebox_fgsm')}/255).",
+        *([left_out(summary)] if summary.get("unknown_seen") else []),
     ]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pixelproof import files
-from pixelproof.classifiers import seen_images
+from pixelproof.classifiers import seen_images, seen_is_known
 from pixelproof.comparison import without
 from pixelproof.errors import DataError
 from pixelproof.hardening import Result, open_registry
@@ -42,6 +42,8 @@ def run_score(params: Params) -> Result:
     seen = {hex_id(one) for one in seen_images(folder)}
     found = trial.alone(without(trial.measure(folder, "champion"), seen))
     outcome, words = compare_score(champion, found, reference(params))
+    if not seen_is_known(folder):
+        words += "; what images it has seen is unknown"
     verdict = {"outcome": outcome, "models": {"champion": found}}
     address = registry.tracker.address(champion.run) if champion.run else None
     result = Result(outcome, words, False, champion.number, None, seed, verdict, address)

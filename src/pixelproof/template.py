@@ -102,7 +102,7 @@ PAGE = (
 <figure class="hero">{{ hero | safe }}
 <figcaption class="soft">With {{ reference }}, on the
 {{ summary.common_images }} of {{ summary.held_out_images }} held-out images that every model classifies
-right unchanged. {{ summary.left_out_as_seen }} images were left out because a model had seen them.
+right unchanged. {{ left_out }}
 </figcaption></figure>
 <p class="soft">{{ sensor }} These are statements about these trained models, one training seed each,
 not about the method in general. Take or not is said by the gate's margins on these images;

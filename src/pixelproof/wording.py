@@ -36,6 +36,21 @@ def reference(summary: Mapping[str, Any]) -> str:
     return pixels(point["n"], point["area"], point["values"])
 
 
+def left_out(summary: Mapping[str, Any]) -> str:
+    """How many images a model had seen, and of which models nobody has said what they have seen.
+
+    >>> left_out({"left_out_as_seen": 3})
+    '3 images were left out because a model had seen them.'
+    >>> left_out({"left_out_as_seen": 0, "unknown_seen": ["mine"]}).partition(";")[2]
+    ' unknown for mine, which may have seen others (baselines.NAME.seen declares it).'
+    """
+    words = f"{summary['left_out_as_seen']} images were left out because a model had seen them"
+    if unknown := summary.get("unknown_seen"):
+        words += f"; unknown for {', '.join(unknown)}, which may have seen others"
+        words += " (baselines.NAME.seen declares it)"
+    return f"{words}."
+
+
 def percent(value: float) -> str:
     """A rate in percent, with one digit."""
     return f"{100 * value:.1f} %"

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from pixelproof.classifiers import open_classifier, seen_images
+from pixelproof.classifiers import DECLARED, open_classifier, seen_images
 from pixelproof.devices import find_device, room_for
 from pixelproof.images import load_images
 from pixelproof.layout import CHECKPOINTS, IMAGES, MODELS
 from pixelproof.params import Params
 from pixelproof.probe import try_network
+from pixelproof.seen import declared_images
 from pixelproof.training import Checkpoint, Recipe, check_places, fine_tune, store_model
 
 
@@ -16,10 +17,13 @@ def run(params: Params, name: str) -> None:
     baseline = params.baselines[name]
     images = load_images(IMAGES, "train", params.select)
     classifier = open_classifier(baseline, images.classes, name)
-    try_network(classifier, params.select.side, name)
     classifier.side, classifier.fit = params.select.side, params.select.fit
+    try_network(classifier, params.select.side, name)
     origin = Path(baseline.classifier)
     seen = set(seen_images(origin)) if (origin / "classifier.json").is_file() else set()
+    if baseline.seen is not None:
+        seen |= declared_images(baseline.seen, params.select)
+        classifier.source = {**classifier.source, "seen": DECLARED}
     recipe = Recipe(baseline.epochs, baseline.learning_rate, baseline.batch_size, baseline.seed)
     checkpoint = Checkpoint(CHECKPOINTS / name, recipe, classifier, images, None)
     check_places(MODELS / name, checkpoint)

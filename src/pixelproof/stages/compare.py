@@ -6,7 +6,7 @@ import pandas as pd
 
 from pixelproof import files
 from pixelproof.claims import claims
-from pixelproof.classifiers import seen_images
+from pixelproof.classifiers import seen_images, seen_is_known
 from pixelproof.comparison import (
     Comparison,
     Ledgers,
@@ -66,6 +66,7 @@ def run(params: Params) -> None:
         "common_images": len(common),
         "held_out_images": len(counted - seen),
         "left_out_as_seen": len(counted & seen),
+        "unknown_seen": [one for one in params.models if not seen_is_known(MODELS / one)],
         "margins": margins(params),
     }
     distances = boundary(ledgers, common, params)
