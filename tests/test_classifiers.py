@@ -1,5 +1,6 @@
 import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 import pixelproof
 from pixelproof.architectures import find_architecture
@@ -97,6 +99,24 @@ def test_uint8_and_unit_floats_agree_and_others_are_refused() -> None:
     for wrong in (batch[0], batch[:, :1], batch.to(torch.int32)):
         with pytest.raises(ValueError, match="expected"):
             classifier(wrong)
+
+
+def test_images_of_another_size_are_told_which_is_wanted() -> None:
+    classifier = tiny()
+    classifier(images(size=32))
+    classifier.side = 16
+    with pytest.raises(ValueError, match=r"expected images \(B, 3, 16, 16\), as it was trained on"):
+        classifier(images(size=32))
+    assert classifier(images(0, 16).float()).shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda one: one * 255, lambda one: one - 0.5, lambda one: one / 0]
+)
+def test_floats_beyond_the_unit_interval_are_refused(change: Callable[[Tensor], Tensor]) -> None:
+    unit = images(size=16).float() / 255
+    with pytest.raises(ValueError, match=r"expected floats in \[0, 1\], got .*divide by 255"):
+        tiny()(change(unit))
 
 
 @pytest.mark.parametrize(
@@ -227,7 +247,7 @@ class TestModelFolder:
         assert (loaded.side, loaded.fit, loaded.classes) == (16, "stretch", CLASSES)
         assert seen_images(tmp_path / "model") == {3, 2**64 - 1}
         about = json.loads((tmp_path / "model" / "classifier.json").read_text())
-        assert about["source"] == {"weights": "none", "seed": 1}
+        assert about["source"] == {"weights": "none", "seed": 1, "seen": "unknown"}
 
     def test_it_serves_as_a_baseline(self, project: Path) -> None:
         """Its code runs where `architecture` names it."""

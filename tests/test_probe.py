@@ -16,6 +16,24 @@ class Two(nn.Module):
         return images, images
 
 
+class Answers(nn.Module):
+    """Logits, by an engine that torch sees nothing of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(3, 2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.head(images.detach().mean(dim=(2, 3)))
+        return logits
+
+
+class Constant(Answers):
+    def forward(self, images: Tensor) -> Tensor:
+        with torch.no_grad():
+            return super().forward(images)
+
+
 def classifier(network: nn.Module, classes: tuple[str, ...] = ("bad", "good")) -> Classifier:
     return Classifier(network, "mine", classes, (0.0,) * 3, (1.0,) * 3, {})
 
@@ -33,6 +51,8 @@ def test_a_network_that_answers_in_logits_is_taken() -> None:
         (nn.Sequential(factory(), nn.Softmax(1)), "got probabilities; leave its last softmax out"),
         (factory(3), "expected logits, float32 (2, 2) for two images, got torch.float32 (2, 3)"),
         (Two(), "expected logits, float32 (2, 2) for two images, got tuple"),
+        (Answers(), "got logits alone; a network that only answers"),
+        (Constant(), "got logits alone; a network that only answers"),
         (factory().double(), "mine: does not take images of select.side = 16 pixels: "),
     ],
 )

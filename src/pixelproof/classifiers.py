@@ -73,17 +73,35 @@ class Classifier(nn.Module):
             Logits (B, K).
 
         Raises:
-            ValueError: The images are of another shape or type.
+            ValueError: The images are of another shape, size or type, or beyond [0, 1].
         """
-        if images.ndim != 4 or images.shape[1] != 3:
-            raise ValueError(f"expected images (B, 3, H, W), got {tuple(images.shape)}")
+        self._check(images)
         if images.dtype == torch.uint8:
             images = images.float() / 255
-        elif not images.is_floating_point():
-            raise ValueError(f"expected uint8, or floats in [0, 1], got {images.dtype}")
         normalised = (images - self.mean) / self.std
         logits: Tensor = self.network(normalised.contiguous(memory_format=torch.channels_last))
         return logits
+
+    def _check(self, images: Tensor) -> None:
+        side = self.side
+        height, width = ("H", "W") if side is None else (side, side)
+        expected = f"expected images (B, 3, {height}, {width})"
+        if images.ndim != 4 or images.shape[1] != 3:
+            raise ValueError(f"{expected}, got {tuple(images.shape)}")
+        if side is not None and images.shape[2:] != (side, side):
+            raise ValueError(
+                f"{expected}, as it was trained on, got {tuple(images.shape)}; resize them, as "
+                "`pixelproof predict` does"
+            )
+        if images.dtype == torch.uint8 or not images.numel():
+            return
+        if not images.is_floating_point():
+            raise ValueError(f"expected uint8, or floats in [0, 1], got {images.dtype}")
+        low, high = (float(one) for one in images.detach().aminmax())
+        if not 0 <= low <= high <= 1:
+            raise ValueError(
+                f"expected floats in [0, 1], got {low:g} to {high:g}; give uint8, or divide by 255"
+            )
 
     def targets(self, classes: Sequence[str]) -> Tensor:
         """The classifier's index of each of the data's classes.

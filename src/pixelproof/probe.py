@@ -1,4 +1,4 @@
-"""A network is tried on two images before hours of work: does it answer, and in logits?"""
+"""A network is tried on two images before hours of work: logits, and a gradient of them?"""
 
 import torch
 from torch import Tensor
@@ -9,6 +9,8 @@ from pixelproof.errors import ParameterError
 
 def try_network(classifier: Classifier, size: int, name: str) -> None:
     """Check that a classifier takes images of the pipeline's size and answers in logits.
+
+    Their gradient must reach the images: training and attacks need it.
 
     Args:
         classifier: Any; left in eval mode.
@@ -40,3 +42,11 @@ def try_network(classifier: Classifier, size: int, name: str) -> None:
             f"{key}: {expected}, got probabilities; leave its last softmax out, which hides "
             "margins and gradients"
         )
+    try:
+        torch.autograd.grad(classifier(leaf := (images / 255).requires_grad_()).sum(), leaf)
+    except RuntimeError as error:  # torch's own for an answer that hangs on no image
+        raise ParameterError(
+            f"{key}: expected logits with a gradient, which training and attacks go by, got logits "
+            "alone; a network that only answers (under torch.no_grad, in another engine, at a "
+            "service) cannot be measured here"
+        ) from error
