@@ -172,6 +172,22 @@ class TestHead:
             tiny(classes=("bad", "goood"), epochs=3)
         assert tiny(classes=("bad", "goood"), epochs=3, head="new").classes == CLASSES
 
+    def test_a_name_that_imagenet_happens_to_have_is_no_slip(self) -> None:
+        ten = ("ankle_boot", "bag", "coat", "dress", "pullover", "sandal", "shirt", "sneaker")
+        said: list[str] = []
+        published = open_classifier(Baseline("efficientnet_lite0"), ten, "one", said.append)
+        assert published.classes == ten
+        assert published.source["head_because"] in said[0]
+        assert said[0].endswith("of ImageNet's thousand classes they have sandal alone")
+        with pytest.raises(DataError, match=r"sandal is known: mend .* or give `epochs` of 1"):
+            open_classifier(Baseline("efficientnet_lite0", epochs=0), ten, "one")
+
+    def test_a_kept_head_is_not_told_of(self) -> None:
+        said: list[str] = []
+        own = Baseline(TINY, weights="none", classes=CLASSES)
+        assert open_classifier(own, CLASSES, "one", said.append).source.get("head") is None
+        assert said == []
+
     def test_numbers_stand_for_classes_only_where_they_are_as_many(self) -> None:
         baseline = Baseline("python:tests.tiny_network:three_classes", "none", classes=tuple("xyz"))
         assert open_classifier(baseline, ("0", "1", "2"), "one").classes == tuple("xyz")

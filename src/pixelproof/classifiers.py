@@ -1,6 +1,6 @@
 """A name becomes a classifier that owns its preprocessing; classifiers are stored and loaded."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from pixelproof.architectures import (
 )
 from pixelproof.class_names import is_known, match_classes
 from pixelproof.errors import DataError, IntegrityError, ParameterError
+from pixelproof.imagenet import imagenet_classes
 from pixelproof.own_code import check_code
 from pixelproof.params import Baseline, Fit
 
@@ -245,36 +246,52 @@ def _build(
         return network, own, {"weights": path.name, "sha256": files.sha256(path)}
 
 
-def _knows(classifier: Classifier, classes: Sequence[str], name: str) -> bool:
-    """Whether a head need not be replaced; two folders 0 and 1 are not two of a thousand.
+def _why_new(
+    classifier: Classifier, classes: Sequence[str], baseline: Baseline, name: str
+) -> str | None:
+    """Why the head must be replaced, or None; two folders 0 and 1 are not two of a thousand.
 
     Raises:
-        DataError: It knows some of the classes, which looks like a slip in the others.
+        DataError: It knows some of the classes, which looks like a slip in the others. Among the
+            thousand of ImageNet a few names are bound to be found, so there it is none.
     """
+    if baseline.head == "new":
+        return f"baselines.{name}.head says so"
     try:
         match_classes(classes, classifier.classes, len(classes) == len(classifier.classes))
     except DataError as error:
         known = [one for one in classes if is_known(one, classifier.classes)]
-        if known:
-            raise DataError(
-                f"baselines.{name}: {error}; since {known[0]} is known: mend the folders' names, "
-                "or say `head: new`"
-            ) from None
-        return False
-    return True
+        if not known:
+            return "the classifier knows none of them"
+        published = classifier.classes == imagenet_classes()
+        if published and baseline.epochs:
+            return f"of ImageNet's thousand classes they have {', '.join(known)} alone"
+        remedy = "give `epochs` of 1 or more, for a new head" if published else "say `head: new`"
+        raise DataError(
+            f"baselines.{name}: {error}; since {known[0]} is known: mend the folders' names, "
+            f"or {remedy}"
+        ) from None
+    return None
 
 
-def open_classifier(baseline: Baseline, classes: Sequence[str], name: str) -> Classifier:
+def open_classifier(
+    baseline: Baseline,
+    classes: Sequence[str],
+    name: str,
+    tell: Callable[[str], object] = lambda words: None,
+) -> Classifier:
     """Make the classifier that a baseline of `params.yaml` names.
 
     Args:
         baseline: Its section.
         classes: The names of the data's classes, in their order.
         name: Of the baseline, for errors.
+        tell: Is given what a person should know of: that the head is new, and why.
 
     Returns:
         A classifier with the weights asked for. Its head is kept where it knows every class of
-        the data (see `match_classes`), else it is replaced by a new one for these classes.
+        the data (see `match_classes`), else it is replaced by a new one for these classes, and
+        its `source` says why.
 
     Raises:
         ParameterError: The name is unknown, or the head does not go with the other keys.
@@ -295,7 +312,7 @@ def open_classifier(baseline: Baseline, classes: Sequence[str], name: str) -> Cl
         classifier = Classifier(network, found.name, own, mean, std, source)
     if baseline.head == "keep":
         classifier.targets(classes)
-    elif baseline.head == "new" or not _knows(classifier, classes, name):
+    elif why := _why_new(classifier, classes, baseline, name):
         if baseline.epochs == 0:
             raise ParameterError(
                 f"baselines.{name}.epochs: expected 1 or more, since the head is new and untrained "
@@ -306,7 +323,8 @@ def open_classifier(baseline: Baseline, classes: Sequence[str], name: str) -> Cl
             classifier.network, outputs, len(classes), baseline.seed
         ).to(memory_format=torch.channels_last)
         classifier.classes = tuple(classes)
-        classifier.source = {**classifier.source, "head": "new"}
+        classifier.source = {**classifier.source, "head": "new", "head_because": why}
+        tell(f"baseline {name}: a new head for the {len(classes)} classes of the images: {why}")
     return classifier
 
 

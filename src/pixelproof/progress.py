@@ -37,7 +37,7 @@ def progress(total: int, label: str, unit: str = "images") -> Iterator[Callable[
     def line() -> None:
         rate = done / max(time.monotonic() - start, 1e-9)
         left = f", {(total - done) / rate:.0f} s left" if 0 < done < total else ""
-        print(f"{label}: {done}/{total} {unit}, {rate:.1f}/s{left}", file=sys.stderr, flush=True)
+        say(f"{label}: {done}/{total} {unit}, {rate:.1f}/s{left}")
 
     def update(amount: int) -> None:
         nonlocal done, last
@@ -48,3 +48,8 @@ def progress(total: int, label: str, unit: str = "images") -> Iterator[Callable[
 
     yield update
     line()
+
+
+def say(words: str) -> None:
+    """Write a line where the progress stands."""
+    print(words, file=sys.stderr, flush=True)

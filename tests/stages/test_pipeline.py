@@ -277,3 +277,17 @@ def test_errors_are_one_line_with_a_code(
     assert len(err.splitlines()) == 1
     assert cli.main(["--debug", *arguments]) == code
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_new_head_is_told_of_and_why(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def foreign(content: dict[str, Any]) -> None:
+        content["baselines"]["baseline"]["classes"] = ["dented", "sound"]
+
+    write_params(Path("params.yaml"), foreign)
+    for step in STEPS[:2]:
+        assert cli.main(["stage", *step]) == 0
+    why = "the classifier knows none of them"
+    line = f"baseline baseline: a new head for the 2 classes of the images: {why}\n"
+    assert line in capsys.readouterr().err
+    about = json.loads(Path("artifacts/models/baseline/classifier.json").read_text())
+    assert about["source"]["head_because"] == why

@@ -8,6 +8,7 @@ from pixelproof.images import load_images
 from pixelproof.layout import CHECKPOINTS, IMAGES, MODELS
 from pixelproof.params import Params
 from pixelproof.probe import try_network
+from pixelproof.progress import say
 from pixelproof.seen import declared_images
 from pixelproof.training import Checkpoint, Recipe, check_places, fine_tune, store_model
 
@@ -16,7 +17,7 @@ def run(params: Params, name: str) -> None:
     """Write `artifacts/models/NAME/` and `plots/curves/NAME.csv`."""
     baseline = params.baselines[name]
     images = load_images(IMAGES, "train", params.select)
-    classifier = open_classifier(baseline, images.classes, name)
+    classifier = open_classifier(baseline, images.classes, name, say)
     classifier.side, classifier.fit = params.select.side, params.select.fit
     try_network(classifier, params.select.side, name)
     origin = Path(baseline.classifier)
