@@ -76,6 +76,18 @@ def test_a_name_that_the_run_cache_of_dvc_passes_over_is_refused(
         parse_params(whole)
 
 
+@pytest.mark.parametrize("missing", ["classes", "mean", "std"])
+def test_a_network_of_ones_own_says_its_classes_and_normalisation(missing: str) -> None:
+    whole = content()
+    own = {"classifier": "python:mine:build", "classes": ["a", "b"], "mean": [0.5] * 3}
+    whole["baselines"]["baseline"] = own | {"std": [0.2] * 3}
+    assert parse_params(whole).baselines["baseline"].classes == ("a", "b")
+    del whole["baselines"]["baseline"][missing]
+    expected = f"baselines.baseline.{missing}: missing; python:mine:build needs classes, mean and"
+    with pytest.raises(ParameterError, match=expected):
+        parse_params(whole)
+
+
 ARM = "finetune.arms.stuck-64"
 BAD = [
     ("evaluate.pixels.n", [0], "evaluate.pixels.n: expected numbers of pixels from 1"),
@@ -83,6 +95,11 @@ BAD = [
     ("evaluate.pixels.n", [16385], "evaluate.pixels.n: expected at most the 16384 pixels"),
     ("evaluate.pixels.n", [4, 4], "evaluate.pixels.n: expected each number once"),
     ("evaluate.stuck", {"n": [256], "area": 15}, "evaluate.stuck.n: expected at most the 225"),
+    (
+        "select.side",
+        32,
+        "evaluate.area.n: expected at most the 49 pixels of 7 x 7 (0.223 of select.side = 32), got",
+    ),
     ("evaluate.pixels", {"n": [4], "area": 129}, "evaluate.pixels.area: expected at most select.s"),
     (f"{ARM}.n", -1, f"{ARM}.n: expected a number of pixels from 0"),
     (f"{ARM}.n", 20000, f"{ARM}.n: expected at most"),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -16,6 +17,7 @@ from pixelproof.schema import build_section, choose, require
 
 Fit = Literal["stretch", "crop", "imagenet"]  # how an image becomes a square
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+SHOWN = 10  # of many names, in an error
 DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 
 
@@ -303,6 +305,7 @@ class Grid:
         area: The side of the centred square that holds the changes; None is the whole image.
         n: Numbers of changed pixels.
         models: Which models are measured; None is all.
+        share: Of the image's side, where the area was given so.
     """
 
     experiment: str
@@ -310,6 +313,7 @@ class Grid:
     area: int | None
     n: tuple[int, ...]
     models: tuple[str, ...] | None = None
+    share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -356,7 +360,7 @@ class Evaluate:
             for share in self.area.share:
                 box = max(1, round(share * side))
                 whole = None if box == side else box
-                grids.append(Grid("area", "full", whole, self.area.n, self.area.models))
+                grids.append(Grid("area", "full", whole, self.area.n, self.area.models, share))
         return grids
 
 
@@ -468,6 +472,8 @@ class Params:
             f"all baselines, then all arms, in their order: {expected}",
             list(self.models),
         )
+        for name, baseline in self.baselines.items():
+            self._check_own(name, baseline)
         for name, arm in arms.items():
             choose(f"finetune.arms.{name}.baseline", arm.baseline, self.baselines)
             self._check_room(f"finetune.arms.{name}", arm.n, arm.area)
@@ -496,11 +502,39 @@ class Params:
         wanted = self.compare.reference.experiment
         return next(grid for grid in self.grids if grid.experiment == wanted)
 
-    def _check_room(self, key: str, n: int, area: int | None) -> None:
-        side = self.select.side if area is None else area
-        expected = f"at most select.side = {self.select.side}"
-        require(side <= self.select.side, f"{key}.area", expected, area)
-        require(n <= side * side, f"{key}.n", f"at most the {side * side} pixels of the area", n)
+    def check_classes(self, classes: Sequence[str]) -> None:
+        """Check what only the data can tell: that the names of classes are theirs.
+
+        A check and no part of a stage's result, so that a stage need not depend on it.
+
+        Raises:
+            ParameterError: `compare.defects` names a class that the data does not have.
+        """
+        shown = ", ".join(classes[:SHOWN]) + (f" … ({len(classes)})" if classes[SHOWN:] else "")
+        for name in self.compare.defects:
+            if name not in classes:
+                raise ParameterError(
+                    f"compare.defects: expected classes of {self.select.data}/ ({shown}), got "
+                    f"{name!r}; name those whose misses are to be told first, or write []"
+                )
+
+    @staticmethod
+    def _check_own(name: str, baseline: Baseline) -> None:
+        """A network of a person's own: nothing else says what its outputs and inputs are."""
+        for key in ("classes", "mean", "std"):
+            if baseline.classifier.startswith("python:") and getattr(baseline, key) is None:
+                raise ParameterError(
+                    f"baselines.{name}.{key}: missing; {baseline.classifier} needs classes, mean "
+                    "and std"
+                )
+
+    def _check_room(self, key: str, n: int, area: int | None, share: float | None = None) -> None:
+        whole = self.select.side
+        side = whole if area is None else area
+        require(side <= whole, f"{key}.area", f"at most select.side = {whole}", area)
+        of = "" if share is None else f"{share} of "
+        room = f"at most the {side * side} pixels of {side} x {side} ({of}select.side = {whole})"
+        require(n <= side * side, f"{key}.n", room, n)
 
     def _check_evaluation(self) -> None:
         trained = "paper" not in self.evaluate.protocols or self.select.split != "none"
@@ -508,7 +542,7 @@ class Params:
         require(trained, "evaluate.protocols", expected, list(self.evaluate.protocols))
         for grid in self.grids:
             key = f"evaluate.{grid.experiment}"
-            self._check_room(key, max(grid.n), grid.area)
+            self._check_room(key, max(grid.n), grid.area, grid.share)
             for model in grid.models or ():
                 choose(f"{key}.models", model, self.models)
         adversarial = self.evaluate.adversarial_pixels

@@ -291,3 +291,22 @@ def test_a_new_head_is_told_of_and_why(project: Path, capsys: pytest.CaptureFixt
     assert line in capsys.readouterr().err
     about = json.loads(Path("artifacts/models/baseline/classifier.json").read_text())
     assert about["source"]["head_because"] == why
+
+
+@pytest.mark.parametrize(
+    "step", [["select"], ["baseline", "baseline"], ["finetune", "clean"], ["compare"]]
+)
+def test_defects_that_the_images_do_not_have_are_named_before_any_work(
+    project: Path, capsys: pytest.CaptureFixture[str], step: list[str]
+) -> None:
+    def foreign(content: dict[str, Any]) -> None:
+        content["compare"]["defects"] = ["defective"]
+
+    if step != ["select"]:
+        assert cli.main(["stage", "select"]) == 0
+    before = set(Path().rglob("*"))
+    write_params(Path("params.yaml"), foreign)
+    assert cli.main(["stage", *step]) == 2
+    expected = "compare.defects: expected classes of data/ (bad, good), got 'defective'; name those"
+    assert expected in capsys.readouterr().err
+    assert set(Path().rglob("*")) == before

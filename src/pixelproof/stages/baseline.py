@@ -17,6 +17,7 @@ def run(params: Params, name: str) -> None:
     """Write `artifacts/models/NAME/` and `plots/curves/NAME.csv`."""
     baseline = params.baselines[name]
     images = load_images(IMAGES, "train", params.select)
+    params.check_classes(images.classes)
     classifier = open_classifier(baseline, images.classes, name, say)
     classifier.side, classifier.fit = params.select.side, params.select.fit
     try_network(classifier, params.select.side, name)

@@ -47,6 +47,7 @@ def _common(ledgers: Ledgers, params: Params, split: str = "held-out") -> list[s
 def run(params: Params) -> None:
     """Write the figures into `metrics/` and `plots/`, and the report into `reports/`."""
     images = load_images(IMAGES, "held_out", params.select)
+    params.check_classes(images.classes)
     manifest = files.read_json(IMAGES / "manifest.json")
     seen = {hex_id(one) for model in params.models for one in seen_images(MODELS / model)}
     whole = {model: read_ledger(LEDGER / f"{model}.parquet") for model in params.models}

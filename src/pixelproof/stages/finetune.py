@@ -14,6 +14,7 @@ def run(params: Params, name: str) -> None:
     finetune = params.finetune
     arm = finetune.arms[name]
     images = load_images(IMAGES, "train", params.select)
+    params.check_classes(images.classes)
     origin = MODELS / arm.baseline
     classifier = load_classifier(origin)
     changes = load_change_set(CHANGES / "train", name, images) if arm.n else None

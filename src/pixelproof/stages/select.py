@@ -146,6 +146,7 @@ def run(params: Params) -> None:
     select = params.select
     found = find_images(Path(select.data))
     classes = list(found)
+    params.check_classes(classes)
     with files.atomic(IMAGES) as folder:
         folder.mkdir()
         raw = folder / "raw"
