@@ -515,7 +515,7 @@ class Params:
             if name not in classes:
                 raise ParameterError(
                     f"compare.defects: expected classes of {self.select.data}/ ({shown}), got "
-                    f"{name!r}; name those whose misses are to be told first, or write []"
+                    f"{name!r}; name in params.yaml those whose misses are to be told first, or []"
                 )
 
     @staticmethod

@@ -307,6 +307,6 @@ def test_defects_that_the_images_do_not_have_are_named_before_any_work(
     before = set(Path().rglob("*"))
     write_params(Path("params.yaml"), foreign)
     assert cli.main(["stage", *step]) == 2
-    expected = "compare.defects: expected classes of data/ (bad, good), got 'defective'; name those"
+    expected = "compare.defects: expected classes of data/ (bad, good), got 'defective'; name in"
     assert expected in capsys.readouterr().err
     assert set(Path().rglob("*")) == before
