@@ -31,7 +31,7 @@ LAYERS = [
     ["registry"],
     ["tracking"],
     ["spool", "model_card"],
-    ["records", "servers", "stores"],
+    ["records", "servers", "stores", "provenance"],
     ["stages", "serving", "trial"],
     ["gate"],
     ["page"],

@@ -11,10 +11,13 @@ import pytest
 
 from pixelproof.claims import Claim, claims
 from pixelproof.comparison import Comparison, boundary, common_images, results, summary
+from pixelproof.findings import flips, sensor
 from pixelproof.ledger import LedgerWriter
 from pixelproof.masking import gradient_checks
 from pixelproof.page import markdown
 from pixelproof.params import Params, parse_params
+from pixelproof.report import result_name
+from pixelproof.tradeoff import costs, margins
 
 CLASSES = ["bad", "<script>alert(1)</script>"]
 COUNT, DRAWS = 300, 4
@@ -80,9 +83,15 @@ def compared(hard: float, distance: float) -> Comparison:
     common = common_images(ledgers)
     table = results(ledgers, common, 16)
     counts = {"common_images": len(common), "held_out_images": COUNT, "left_out_as_seen": 0}
-    digest = {**summary(ledgers, common, settings), **counts}
+    data = {"path": "data", "images": COUNT, "classes": 2, "content": "0" * 32}
+    made = {"data": data, "weights": dict.fromkeys(ledgers, "0" * 64), "ledgers": {}}
+    digest = {**summary(ledgers, common, settings), **counts, "made_from": made}
     far = boundary(ledgers, common, settings)
-    return Comparison(settings, ledgers, common, table, far, digest)
+    comparison = Comparison(settings, ledgers, common, table, far, digest)
+    for model, cost in costs(comparison).items():
+        digest["models"][model]["cost"] = cost
+    digest["margins"] = margins(settings)
+    return comparison
 
 
 def by_words(found: list[Claim]) -> dict[str, Claim]:
@@ -158,8 +167,6 @@ def test_the_summary_for_a_pull_request_holds_every_claim(better: Comparison) ->
 
 
 def test_missed_defects_are_told_first(better: Comparison) -> None:
-    from pixelproof.findings import flips
-
     def told(*defects: str) -> list[tuple[str, str]]:
         settings = replace(better.params, compare=replace(better.params.compare, defects=defects))
         return [(one["label"], one["kind"]) for one in flips(replace(better, params=settings))]
@@ -171,6 +178,31 @@ def test_missed_defects_are_told_first(better: Comparison) -> None:
     cell = flips(better)[0]["cells"][0]
     wrong = sum(better.summary["models"]["base"]["flips"][flips(better)[0]["label"]].values())
     assert cell.startswith(f"{wrong} of {150 * DRAWS} (")
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "words"),
+    [
+        (28, 28, "one pixel of the camera covers 4.6 × 4.6 pixels here"),
+        (128, 128, "1 × 1 pixels of the camera (median image 128 × 128, resized to 128); a single"),
+        (300, 150, "One changed pixel stands for 2.3 × 1.2 pixels of the camera"),
+    ],
+)
+def test_the_size_of_a_changed_pixel(
+    better: Comparison, width: int, height: int, words: str
+) -> None:
+    settings = replace(better.params, select=replace(better.params.select, side=128))
+    manifest = {"images": [{"width": width, "height": height}]}
+    said = sensor(replace(better, params=settings), manifest)
+    assert words in said
+    assert ("weaker" in said) == (width > 128)
+    assert ("enlarged" in said) == (width < 128)
+
+
+def test_claim_nine_tells_accuracy_and_not_error(better: Comparison) -> None:
+    found = by_words(claims(better))["Clean accuracy is kept"]
+    assert found.found.startswith("hard: 100.0 % to 100.0 %, +0.00 points")
+    assert "accuracy on all held-out images minus the original's" in found.reason
 
 
 def test_the_page_stands_alone_and_escapes(
@@ -192,7 +224,6 @@ def test_the_page_stands_alone_and_escapes(
         gradient_checks(better),
         held,
         {**manifest, "images": images},
-        dict.fromkeys(better.ledgers, "0" * 64),
         tmp_path / "a.html",
     )
     text = (tmp_path / "a.html").read_text()
@@ -202,5 +233,15 @@ def test_the_page_stands_alone_and_escapes(
     assert not re.findall(r"(?:src=|<link[^>]*href=|@import|url\()[\"']?(?:https?:)?//", text)
     assert not re.search(r">\s*nan\b|\bnan\s*<|\bNaN\b", text)
     assert "19 × 9.4 pixels of the camera" in text
+    parts = (
+        "Too little evidence to take hard",
+        "Images that flip",
+        "Flips by direction",
+        "to do next",
+    )
+    order = [text.index(one) for one in (*parts, "<h2>Results", "<h2>The paper's claims")]
+    assert order == sorted(order), "what a person needs first stands first"
+    assert result_name(better.summary) in text
+    assert "n = 64 (25 %)" in text
     for words in ("Changed pixels (Tables 6 and 10)", "Magnitude (Table 7)", "Area (Table 8)"):
         assert words in text

@@ -73,6 +73,14 @@ def _against(cause: str, one: Judgement, summary: Mapping[str, Any]) -> Iterator
             "where somebody can, keep the model in use.",
             f"dvc exp run -S gate.attack_margin={min(2 * attack, 0.9):g} && pixelproof gate",
         )
+    elif cause == "nothing":
+        point = summary["reference"]
+        n = min(4 * point["n"], point["area"] ** 2)
+        yield Step(
+            "Ask for more: these models bear that many pixels.",
+            f"dvc exp run -S 'evaluate.{point['experiment']}.n=[{point['n']},{n}]' "
+            f"-S compare.reference.n={n}",
+        )
     elif cause in ("images", "gain"):
         yield from _more_evidence(cause, one, summary)
     elif cause == "attacked":
@@ -99,20 +107,21 @@ def _against(cause: str, one: Judgement, summary: Mapping[str, Any]) -> Iterator
 
 def _more_evidence(cause: str, one: Judgement, summary: Mapping[str, Any]) -> Iterator[Step]:
     """More images, more draws; and where nothing is gained, another recipe."""
-    yield Step(
-        "Set more images: put them into their class folders.",
-        "dvc add data && dvc repro",
+    images = Step(
+        "Set more images: put them into their class folders.", "dvc add data && dvc repro"
     )
-    if cause == "gain":
-        draws = summary["models"][one.model]["versus_baseline"]["draws"]
-        yield Step(
-            "Or more draws an image, which narrow the interval.",
-            f"dvc exp run -S evaluate.draws={4 * draws}",
-        )
-        yield Step(
-            "Or harden longer, or on more pixels.",
-            "dvc exp run -S finetune.epochs=6 "
-            f"-S finetune.arms.{one.model}.n={summary['reference']['n']}",
-        )
-    else:
+    if cause == "images":
+        yield images
         yield Step("Or hold out a larger share.", "dvc exp run -S select.held_out=0.5")
+        return
+    draws = summary["models"][one.model]["versus_baseline"]["draws"]
+    yield Step(
+        "Take more draws an image, which narrow the interval.",
+        f"dvc exp run -S evaluate.draws={4 * draws}",
+    )
+    yield images
+    yield Step(
+        "Or harden longer, or on more pixels.",
+        "dvc exp run -S finetune.epochs=6 "
+        f"-S finetune.arms.{one.model}.n={summary['reference']['n']}",
+    )

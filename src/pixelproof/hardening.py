@@ -393,12 +393,13 @@ def _contend(contest: Contest, weights: Mapping[str, str]) -> Result:
 def _write(params: Params, registry: Registry, result: Result) -> Result:
     """Write a result down, and put it into the description of the pipeline's run."""
     tracker, path = registry.tracker, GATE / "verdict.json"
-    files.write_json(path, dataclasses.asdict(result))
+    about = {"weights": weights_of(MODELS / gate_of(params).challenger)}  # what `show` goes by
+    files.write_json(path, dataclasses.asdict(result) | about)
     parent = tracker.find_pipeline(records.pipeline_key(params))
     if parent is None:
         return result
     result = dataclasses.replace(result, address=tracker.address(parent))
-    files.write_json(path, dataclasses.asdict(result))
+    files.write_json(path, dataclasses.asdict(result) | about)
     if result.verdict:  # "nothing to do" must not hide what was decided
         tracker.describe(parent, result.words)
         tracker.keep(parent, path)

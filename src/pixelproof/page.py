@@ -1,6 +1,7 @@
 """The report: one self-contained page that is readable without a server or a network."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +18,7 @@ from pixelproof.findings import flips, regressed, sensor
 from pixelproof.gallery import gallery
 from pixelproof.images import ImageSet
 from pixelproof.masking import Check
-from pixelproof.report import result_markdown
+from pixelproof.report import result_markdown, result_name
 from pixelproof.tables import tables
 from pixelproof.template import FAILED, PAGE
 from pixelproof.verdict import judgements, verdict
@@ -30,7 +31,6 @@ def write_page(
     checks: list[Check],
     images: ImageSet,
     manifest: dict[str, Any],
-    weights: dict[str, str],
     path: Path,
 ) -> None:
     """Write the report.
@@ -41,7 +41,6 @@ def write_page(
         checks: Whether gradients are masked.
         images: The held-out images.
         manifest: Of the images, as `select` wrote it.
-        weights: By model the SHA-256 of its weights.
         path: Of the HTML file; written whole or not at all.
     """
     summary = comparison.summary
@@ -50,6 +49,7 @@ def write_page(
         answers=judgements(summary),
         steps=next_steps(summary),
         reference=reference(summary),
+        made_from=made_from(summary),
         summary=summary,
         left_out=left_out(summary),
         claims=claims,
@@ -62,8 +62,8 @@ def write_page(
         regressed=regressed(comparison, manifest),
         sensor=sensor(comparison, manifest),
         manifest=manifest,
-        weights=weights,
-        params=asdict(comparison.params),
+        result=result_name(summary),
+        params={key: one for key, one in asdict(comparison.params).items() if key != "compute"},
         versions={name: version(name) for name in ("pixelproof", "torch", "torchvision", "numpy")},
     )
     files.write_text(path, text)
@@ -85,11 +85,19 @@ def _template(text: str) -> jinja2.Template:
     return environment.from_string(text)
 
 
+def made_from(summary: Mapping[str, Any]) -> str:
+    """The images that a result was made from, in words; what is known of them by content."""
+    data = summary["made_from"]["data"]
+    words = f"{data['images']:,} images of {data['classes']} classes in {data['path']}"
+    return f"{words}, content {data['content'][:12]}"
+
+
 def markdown(comparison: Comparison, claims: list[Claim]) -> str:
     """The result in short, for a pull request."""
     summary = comparison.summary
     lines = [verdict(summary), "", result_markdown(summary, comparison.table), ""]
     lines += [f"- {one.words} `{one.command}`" for one in next_steps(summary)]
+    lines += ["", f"Result `{result_name(summary)}`; {made_from(summary)}."]
     lines += ["", "| the paper's claim | here | found |", "| --- | --- | --- |"]
     lines += [f"| {one.words} | {one.status} | {one.found or one.reason} |" for one in claims]
     return "\n".join(lines) + "\n"

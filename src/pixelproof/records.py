@@ -14,14 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from pixelproof import files
 from pixelproof.change_sets import draws_name
 from pixelproof.core.changes import parse_values
 from pixelproof.layout import ADVERSARIAL, CHANGES, IMAGES, LEDGER, METRICS, MODELS, PLOTS
 from pixelproof.params import Arm, Params
+from pixelproof.provenance import data_hash
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,12 +89,7 @@ class Record:
 
 def data_digest(params: Params) -> str:
     """The hash of the images that DVC tracks; empty where it tracks none."""
-    pointer = Path(f"{params.select.data}.dvc")
-    try:
-        content = YAML(typ="safe", pure=True).load(pointer.read_text(encoding="utf-8"))
-        return str(content["outs"][0]["md5"])
-    except (OSError, YAMLError, ValueError, LookupError, TypeError):
-        return ""
+    return data_hash(params.select.data)
 
 
 def pipeline_key(params: Params) -> str:

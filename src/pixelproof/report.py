@@ -106,3 +106,8 @@ def read_results(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
     except (ValueError, KeyError, TypeError) as error:  # what pandas raises of other tables
         raise IntegrityError(f"{path}: expected what the stage compare writes: {error}") from None
     return summary, table
+
+
+def result_name(summary: Summary) -> str:
+    """A short hash of a summary, by which the page and the terminal speak of the same result."""
+    return files.content_hash(summary)[:12]

@@ -99,6 +99,8 @@ PAGE = (
 {% else %}
 <p class="verdict">{{ verdict }}</p>
 {% endif %}
+<p class="soft">Result <code>{{ result }}</code>: {{ made_from }}. <code>pixelproof show</code> names its commit
+and date, and says so where the project has moved on.</p>
 <figure class="hero">{{ hero | safe }}
 <figcaption class="soft">With {{ reference }}, on the
 {{ summary.common_images }} of {{ summary.held_out_images }} held-out images that every model classifies
@@ -193,7 +195,7 @@ Every figure is in <code>metrics/results.csv</code>.</p>
 <p>In <a href="http://127.0.0.1:5000">MLflow</a> (after <code>make ui</code>) this page is an artifact of the
 pipeline's run, and each model has a run of its own.</p>
 <details><summary>Weights (SHA-256)</summary><div class="wide"><table><tbody>
-{% for name, digest in weights.items() %}<tr><td>{{ name }}</td><td><code>{{ digest }}</code></td></tr>
+{% for name, digest in summary.made_from.weights.items() %}<tr><td>{{ name }}</td><td><code>{{ digest }}</code></td></tr>
 {% endfor %}
 </tbody></table></div></details>
 <details><summary>Parameters</summary><pre>{{ params | tojson(indent=1) }}</pre></details>

@@ -29,7 +29,8 @@ class Judgement:
         gain: What it gains, in words.
         cost: What it costs, in words.
         why: What the answer rests on, in words.
-        causes: What stands against it: gain, accuracy, attack, masking, images, attacked, cost.
+        causes: What stands against it: gain, nothing, accuracy, attack, masking, images, attacked,
+            control, cost.
     """
 
     model: str
@@ -72,7 +73,7 @@ def judge(summary: Summary, model: str) -> Judgement:
     lacks = dict(_lacks(summary, cost))
     against = dict(_against(entry, cost, margins))
     if not gains:
-        against = {"gain": _no_gain(entry)} | against
+        against = _no_gain(summary, entry) | against
     answer: Answer = "take"
     if "versus_control" not in entry:
         answer, lacks = "no control", {}
@@ -102,9 +103,12 @@ def _gains(summary: Summary, entry: Entry) -> bool:
     return bool(certain) and all(certain)
 
 
-def _no_gain(entry: Entry) -> str:
-    worse = [key for key in _PAIR if key in entry and entry[key]["low"] > 0]
-    return "there is a loss instead of a gain" if worse else "there is no certain gain"
+def _no_gain(summary: Summary, entry: Entry) -> dict[str, str]:
+    if any(entry[key]["low"] > 0 for key in _PAIR if key in entry):
+        return {"gain": "there is a loss instead of a gain"}
+    if not any(one["error_rate"]["value"] for one in summary["models"].values()):
+        return {"nothing": "no prediction flips here, so there is nothing to gain"}
+    return {"gain": "there is no certain gain"}
 
 
 def _allowed(margins: Entry) -> str:

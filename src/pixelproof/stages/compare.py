@@ -1,6 +1,8 @@
 """Compare all models on the images that none has seen and all get right unchanged."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -44,6 +46,21 @@ def _common(ledgers: Ledgers, params: Params, split: str = "held-out") -> list[s
         raise
 
 
+def _made_from(params: Params, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What the figures come from, by content alone, so that it is the same in every clone."""
+    abouts = {model: files.read_json(MODELS / model / "classifier.json") for model in params.models}
+    return {
+        "data": {
+            "path": params.select.data,
+            "images": manifest["found"],
+            "classes": len(manifest["classes"]),
+            "content": files.content_hash(manifest),
+        },
+        "weights": {model: about["sha256"] for model, about in abouts.items()},
+        "ledgers": {model: files.sha256(LEDGER / f"{model}.parquet") for model in params.models},
+    }
+
+
 def run(params: Params) -> None:
     """Write the figures into `metrics/` and `plots/`, and the report into `reports/`."""
     images = load_images(IMAGES, "held_out", params.select)
@@ -69,6 +86,7 @@ def run(params: Params) -> None:
         "left_out_as_seen": len(counted & seen),
         "unknown_seen": [one for one in params.models if not seen_is_known(MODELS / one)],
         "margins": margins(params),
+        "made_from": _made_from(params, manifest),
     }
     distances = boundary(ledgers, common, params)
     _write_table(table, METRICS / "results.csv")
@@ -82,6 +100,4 @@ def run(params: Params) -> None:
         digest["models"][model]["cost"] = cost
     files.write_json(METRICS / "summary.json", digest)
     files.write_text(REPORTS / "summary.md", markdown(comparison, tested))
-    abouts = {model: files.read_json(MODELS / model / "classifier.json") for model in params.models}
-    weights = {model: about["sha256"] for model, about in abouts.items()}
-    write_page(comparison, tested, checks, images, manifest, weights, REPORTS / "index.html")
+    write_page(comparison, tested, checks, images, manifest, REPORTS / "index.html")
