@@ -41,7 +41,7 @@ def side(name: str, one: pd.DataFrame, model: str = "base", **params: Any) -> Si
 
 def at_reference(first: Side, second: Side) -> Against:
     found = compare_sides(first, second)
-    assert [one.setting for one in found] == ["clean", "stuck n 64"]
+    assert [one.setting for one in found] == ["clean", "stuck n 64 (25 %)"]
     assert found[0].rates == (0, 0), "of the held-out images"
     return found[1]
 

@@ -41,9 +41,13 @@ def run_ids(root: Path) -> dict[str, list[str]]:
 def test_revisions_and_runs_tell_the_same(repository: Path) -> None:
     by_revision = run(repository, "pixelproof", "compare", "HEAD~1", "HEAD")
     assert "A = HEAD~1, B = HEAD" in by_revision
+    commit = run(repository, "git", "log", "-1", "--format=%h of %cs", "HEAD~1").strip()
+    data = by_revision.split("\nA: ")[1].split(";")[0]
+    assert data.startswith("data (80 files, DVC ")
+    assert f"\nA: {data}; commit {commit}\n" in by_revision
     table = rows(by_revision)
     assert {line.split()[0] for line in table} == {"baseline", "clean", "stuck-8"}
-    same = [line for line in table if line.startswith("baseline") and "stuck n 64" in line]
+    same = [line for line in table if line.startswith("baseline") and "stuck n 64 (25 %)" in line]
     assert "same images, same draws" in same[0]
     assert " +0.00 [" in same[0], "the original is the same"
     assert any(line.startswith("stuck-8   stuck n 64") for line in table)
@@ -52,6 +56,9 @@ def test_revisions_and_runs_tell_the_same(repository: Path) -> None:
     assert len(pipelines) == 2
     by_run = run(repository, "pixelproof", "compare", *pipelines)
     assert rows(by_run) == table
+    assert "\nB: data (DVC " in by_run
+    assert "; run of 20" in by_run
+    assert "with changes that were not committed\n" in by_run
     assert rows(run(repository, "pixelproof", "compare", "HEAD~1", pipelines[1])) == table
 
 
@@ -74,6 +81,19 @@ def test_names_of_models_are_no_paths(repository: Path) -> None:
     client.set_tag(runs["clean"][0], "pixelproof.run", "clean")
     assert "expected runs of named models, got '../../outside'" in said
     assert not outside.exists()
+
+
+def test_other_images_than_those_of_now_are_said_to_be(repository: Path) -> None:
+    pointer = repository / "data.dvc"
+    text = pointer.read_text()
+    digest = text.split("md5: ")[1].split(".dir")[0]
+    pointer.write_text(text.replace(digest, "0" * 32))
+    try:
+        said = run(repository, "pixelproof", "compare", "HEAD~1", run_ids(repository)[""][1])
+        for letter in "AB":
+            assert f"\n{letter}: other images than data.dvc names here (00000000)\n" in said
+    finally:
+        pointer.write_text(text)
 
 
 def test_two_models_of_one_run(repository: Path) -> None:

@@ -14,6 +14,7 @@ from pixelproof.core.unpaired import unpaired_difference
 from pixelproof.errors import DataError, ParameterError
 from pixelproof.ledger import wrong_by_image
 from pixelproof.params import Compare, Generate, Reference
+from pixelproof.wording import share
 
 DRAWN_BY = ("test_seed", "positions", "channels")  # what test draws of an image depend on
 Wrong = npt.NDArray[np.bool_]
@@ -28,12 +29,14 @@ class Side:
         ledgers: By model; held-out images and perhaps others.
         params: The content of `params.yaml` of that time, whose keys may be older than this code.
         one_model: Whether a single model was named, to be compared whatever its name.
+        origin: Which images, commit and date it is of, in words; a line each.
     """
 
     name: str
     ledgers: Mapping[str, pd.DataFrame]
     params: Mapping[str, Any]
     one_model: bool = False
+    origin: tuple[str, ...] = ()
 
     def parameter(self, section: type, key: str) -> Any:
         """A parameter of a section, or its default."""
@@ -125,17 +128,19 @@ def _settings(
         known = ledger[SETTING].drop_duplicates()
         at = known["n"].isna() | known["n"].isin([0, n])
         kept.append(known[at & (known["experiment"] != "boundary")])
+    side = max((int(one) for one in ledgers[0]["area"].dropna()), default=None)
     shared = kept[0].merge(kept[1])  # on all columns; missing values match each other
     for row in shared.to_dict("records"):
         setting = {key: None if pd.isna(value) else value for key, value in row.items()}
-        yield setting, _words(setting)
+        yield setting, _words(setting, side)
 
 
-def _words(setting: Mapping[str, Any]) -> str:
+def _words(setting: Mapping[str, Any], side: int | None) -> str:
     name, epsilon, steps = setting["experiment"], setting["epsilon"], setting["steps"]
     words = [str(name)]
     if setting["n"]:
-        words.append(f"n {setting['n']}")
+        known = side if name == "area" else setting["area"]
+        words.append(f"n {setting['n']}" + (f" ({share(setting['n'], known)})" if known else ""))
     if name == "magnitude":
         words.append(str(setting["values"]))
     if name == "area":

@@ -14,6 +14,7 @@ from pixelproof.errors import DataError, ParameterError
 from pixelproof.layout import LEDGER
 from pixelproof.ledger import read_ledger
 from pixelproof.params import NAME
+from pixelproof.provenance import Origin, data_folder, revision_origin, run_origin
 from pixelproof.report import align
 from pixelproof.stores import check_store
 
@@ -62,6 +63,8 @@ def _text(first: Side, second: Side, found: list[Against]) -> str:
             ]
         )
     lines = [f"A = {first.name}, B = {second.name}: error rates, B minus A; below 0: B errs less."]
+    for letter, side in (("A", first), ("B", second)):
+        lines += [f"{letter}: {words}" for words in side.origin]
     if first.reference != second.reference:
         points = [f"{n} {experiment}" for experiment, n in (first.reference, second.reference)]
         lines.append(f"Reference points differ ({points[0]}, {points[1]}): compared at A's.")
@@ -94,9 +97,12 @@ def _from_run(run_id: str, folder: Path) -> Side:
     from pixelproof.tracking import Tracker
 
     folder.mkdir()
-    models, one_model = Tracker(store).ledgers(run_id, folder)
+    tracker = Tracker(store)
+    models, one_model = tracker.ledgers(run_id, folder)
     ledgers = {name: read_ledger(folder / f"{name}.parquet") for name in models}
-    return Side(run_id, ledgers, _read_params(folder / "params.yaml", run_id), one_model)
+    params = _read_params(folder / "params.yaml", run_id)
+    origin = run_origin(*tracker.about(run_id), data_folder(params))
+    return Side(run_id, ledgers, params, one_model, _origin_lines(origin))
 
 
 def _from_revision(revision: str, folder: Path) -> Side:
@@ -115,7 +121,12 @@ def _from_revision(revision: str, folder: Path) -> Side:
         path = folder / f"{model}.parquet"
         path.write_bytes(_stored(revision, LEDGER / f"{model}.parquet"))
         ledgers[str(model)] = read_ledger(path)
-    return Side(revision, ledgers, content)
+    origin = revision_origin(revision, content)
+    return Side(revision, ledgers, content, origin=_origin_lines(origin))
+
+
+def _origin_lines(origin: Origin) -> tuple[str, ...]:
+    return (f"{origin.data}; {origin.made}", *origin.differs)
 
 
 def _stored(revision: str, path: Path) -> bytes:

@@ -123,6 +123,11 @@ def _lookup(content: Any, key: str) -> Any:
     return content
 
 
+def data_folder(params: Any) -> str:
+    """The folder of the images that the content of a params.yaml names."""
+    return str(_lookup(params, "select.data") or "data")
+
+
 def _leaves(then: Any, now: Any, key: str) -> Iterator[str]:
     """The keys of parameters that differ, with both values."""
     if isinstance(then, dict) and isinstance(now, dict):
@@ -197,7 +202,7 @@ def lock_differences(stages: Stages, params: Any, data: str) -> Iterator[str]:
         params: What params.yaml holds.
         data: The hash of the images, as their `.dvc` file names it; may be empty.
     """
-    folder = str(_lookup(params, "select.data") or "data")
+    folder = data_folder(params)
     then = str(locked_data(stages, folder).get("md5", ""))
     if then and data and then != data:
         names = f"{folder}.dvc names {short(data)}"
@@ -250,7 +255,7 @@ def workspace_origin(summary: Mapping[str, Any]) -> Origin:
     """
     path, params, stages = METRICS / "summary.json", _read(PARAMS), stages_of(_read(LOCK))
     known = summary.get("made_from", {}).get("data", {})
-    folder = str(known.get("path") or _lookup(params, "select.data") or "data")
+    folder = str(known.get("path") or data_folder(params))
     then = compared_data(stages, folder)
     outs = stages.get("compare", {}).get("outs", [])
     recorded = next((one.get("md5") for one in outs if one["path"] == str(path)), None)
@@ -263,3 +268,46 @@ def workspace_origin(summary: Mapping[str, Any]) -> Origin:
     if code := _changed_code(_current(stages, params)):
         differs.append(f"other code: {_some(code)}")
     return Origin(data, _made(path), tuple(differs))
+
+
+def revision_origin(revision: str, params: Mapping[str, Any]) -> Origin:
+    """What the result of a git revision belongs to, and how that differs from what lies here.
+
+    Args:
+        revision: One that there is.
+        params: What its params.yaml holds.
+    """
+
+    def content(path: str) -> Any:
+        return parse_yaml(git("show", f"{revision}:./{path}"))
+
+    stages, folder = stages_of(content(str(LOCK))), data_folder(params)
+    then = compared_data(stages, folder)
+    digest = str(then.get("md5", ""))
+    made = f"commit {git('log', '-1', '--format=%h of %cs', revision, '--')}"
+    behind = lock_differences(stages, params, pointer_hash(content(f"{folder}.dvc")))
+    count = f"{then['nfiles']:,} files, " if "nfiles" in then else ""
+    words = f"{folder} ({count}DVC {short(digest)})" if digest else folder
+    return Origin(words, made, (*behind, *_other_images(digest, folder)))
+
+
+def run_origin(tags: Mapping[str, str], day: str, folder: str) -> Origin:
+    """What a tracked run belongs to, and how that differs from what lies here.
+
+    Args:
+        tags: Of the run.
+        day: On which it started.
+        folder: Of the images.
+    """
+    digest, commit = tags.get("dvc.data", ""), tags.get("mlflow.source.git.commit", "")
+    made = f"run of {day}, " + (f"commit {commit[:7]}" if commit else "commit unknown")
+    if tags.get("git.changed") == "yes":
+        made += " with changes that were not committed"
+    words = f"{folder} (DVC {short(digest)})" if digest else folder
+    return Origin(words, made, tuple(_other_images(digest, folder)))
+
+
+def _other_images(digest: str, folder: str) -> Iterator[str]:
+    here = data_hash(folder)
+    if digest and here and digest != here:
+        yield f"other images than {folder}.dvc names here ({short(here)})"

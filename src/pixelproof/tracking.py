@@ -4,6 +4,7 @@ Whatever is sent is looked for first, under tags that tell it: to send a record 
 processes or after a lost reply, leaves one run.
 """
 
+import datetime
 import json
 import logging
 import os
@@ -387,6 +388,17 @@ class Tracker:
                     raise DataError(f"{run_id}: {path} was not kept with the run; run it again")
                 self._client.download_artifacts(run, path, str(folder))
         return [name for _, name in models], kind == "model"
+
+    def about(self, run_id: str) -> tuple[dict[str, str], str]:
+        """The tags of a run, and the day on which it started.
+
+        Raises:
+            ServiceError: The store does not answer.
+        """
+        with self._guarded():
+            run = self._client.get_run(run_id)
+        day = datetime.datetime.fromtimestamp(run.info.start_time / 1000).date().isoformat()
+        return dict(run.data.tags), day
 
     def _unused_models(self) -> list[str]:
         runs = self._client.search_runs([self.experiment], max_results=50_000)

@@ -162,7 +162,19 @@ def test_what_a_person_sees(finished: Path, capsys: pytest.CaptureFixture[str]) 
     assert cli.main(["show"]) == 0
     shown = capsys.readouterr().out
     assert "stuck-8" in shown
-    assert "against the control clean" in shown
+    assert "with 64 stuck pixels (25 %), on " in shown
+    assert "its control clean" in shown
+    assert "of data (bad, good; 80 images); made on " in shown
+    assert "Report:       reports/index.html" in shown
+    weights = json.loads(Path("artifacts/models/stuck-8/classifier.json").read_text())["sha256"]
+    words = {"words": "REJECTED: stuck-8", "weights": weights}
+    Path("artifacts/gate").mkdir()
+    Path("artifacts/gate/verdict.json").write_text(json.dumps(words))
+    assert cli.main(["show"]) == 0
+    assert "The gate, on fresh draws: REJECTED: stuck-8" in capsys.readouterr().out
+    Path("artifacts/gate/verdict.json").write_text(json.dumps({**words, "weights": "0" * 64}))
+    assert cli.main(["show"]) == 0
+    assert "The gate" not in capsys.readouterr().out, "it was of other weights"
     assert "metrics/results.csv" in shown
 
     Path("data/broken.png").write_bytes(b"")
