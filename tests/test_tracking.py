@@ -16,7 +16,7 @@ import pytest
 from mlflow import MlflowClient
 from PIL import Image
 
-from pixelproof import spool, stores
+from pixelproof import files, sender, spool, stores
 from pixelproof.errors import ParameterError, ServiceError
 from pixelproof.records import Record
 from pixelproof.tracking import Tracker
@@ -395,3 +395,65 @@ def test_lost_replies_errors_and_silence(tmp_path: Path, monkeypatch: pytest.Mon
             mode = "pass"
             assert run(root, "pixelproof", "track", uri=uri).strip() == "3 records sent"
             assert len(client.search_runs(["1"])) == 2
+
+
+def put(name: str, parent: str | None = None) -> Path:
+    record = Record(name, "data", "select", metrics=[("images", 1.0, 0)], started=1.0, ended=2.0)
+    before = set(spool.waiting())
+    spool.put([record], "", "key", parent)
+    (path,) = set(spool.waiting()) - before
+    return path
+
+
+def test_what_can_never_be_sent_is_set_aside_and_the_rest_goes(
+    project_folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    tracker = Tracker(stores.find_store())
+    gone = tracker.begin("gone", "test")
+    with tracker.service() as client:
+        client.delete_run(gone)
+    orphans = [put("orphan", gone), put("orphan of none", "0" * 32)]
+    torn, altered = put("torn"), put("altered")
+    torn.write_bytes(torn.read_bytes()[:100])
+    altered.write_text(altered.read_text().replace("1.0", "9.0"))
+    put("sound")
+    foreign = spool.SPOOL / f"{'9' * 20}-1.json"
+    files.write_sealed(foreign, {"record": {"unknown": 1}})
+    put("later")
+    assert sender.send() == 2
+    names = {one.info.run_name for one in tracker._search({"pixelproof.kind": "data"})}
+    assert names == {"sound", "later"}
+    refused = {*orphans, torn, altered, foreign}
+    assert {one.name for one in spool.REFUSED.iterdir()} == {one.name for one in refused}
+    assert not spool.waiting()
+    said = [one for one in capfd.readouterr().err.splitlines() if "refused" in one]
+    assert len(said) == 5
+    for path, reason in zip(
+        (*orphans, torn, altered, foreign),
+        ("is deleted", "not found", "damaged", "damaged", "damaged"),
+        strict=True,
+    ):
+        (line,) = [one for one in said if path.name in one]
+        assert reason in line
+    assert sender.send() == 0
+
+
+def test_a_server_that_is_not_in_order_has_nothing_set_aside(
+    project_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, port, mode = tmp_path / "server", str(free_port()), {"answer": "pass"}
+    home.mkdir()
+    with server([sys.executable, "-m", *mlflow_command(port, home)], home):
+        wait_for(f"http://127.0.0.1:{port}/health", home / "log")
+        with proxy(port, lambda path: "pass" if path == "/health" else mode["answer"]) as uri:
+            monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+            monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+            tracker = Tracker(stores.find_store())
+            paths = [put("one"), put("two", "0" * 32), put("three")]
+            for mode["answer"] in ("404", "500"):
+                with pytest.raises(ServiceError):
+                    tracker.flush()
+                assert spool.waiting() == paths
+            mode["answer"] = "pass"
+            assert tracker.flush() == 2
+            assert [one.name for one in spool.REFUSED.iterdir()] == [paths[1].name]

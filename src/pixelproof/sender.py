@@ -44,7 +44,7 @@ class Tracked:
 
 
 def _warn(error: PixelproofError) -> None:
-    waiting = len(list(spool.waiting()))
+    waiting = len(spool.waiting())
     print(
         f"pixelproof: {one_line(str(error))}. {waiting} records wait in {spool.SPOOL}; "
         "they are sent with the next run, or by `pixelproof track`",
@@ -112,11 +112,13 @@ def _put(
 def send() -> int:
     """Send all that waits; returns how much it was.
 
+    What can never be sent is set aside and named.
+
     Raises:
         ParameterError: The store's address cannot be used.
         ServiceError: The store does not answer; what was not sent waits on.
     """
-    if next(spool.waiting(), None) is None:
+    if not spool.waiting():
         return 0
     from pixelproof.tracking import Tracker
 
@@ -155,7 +157,7 @@ class _Sending(threading.Thread):
         try:
             self._tracker.flush()
             self._warned = False
-        except ServiceError as error:
+        except PixelproofError as error:  # params.yaml is read, too, and may be being edited
             if not self._warned:
                 _warn(error)
             self._warned = True

@@ -2,18 +2,19 @@
 
 import dataclasses
 import fcntl
-import json
 import os
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from pixelproof import files
-from pixelproof.errors import DataError
+from pixelproof.errors import DataError, IntegrityError, one_line
 from pixelproof.records import Dataset, Record
 
 SPOOL = Path("artifacts/spool")
+REFUSED = SPOOL / "refused"  # what can never be sent
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Spooled:
         """Whether the files that the record speaks of are still those it was made from."""
         try:
             return self.record.digest == self.digest
-        except (DataError, OSError):
+        except (DataError, IntegrityError, OSError):
             return False
 
 
@@ -51,18 +52,38 @@ def put(records: Sequence[Record], stage: str, pipeline: str, parent: str | None
         name = f"{time.time_ns():020}-{os.getpid()}.json"  # in the order of the writing
         content = dataclasses.asdict(record)
         about = {"digest": record.digest, "stage": stage, "pipeline": pipeline, "parent": parent}
-        files.write_json(SPOOL / name, {**about, "record": content})
+        files.write_sealed(SPOOL / name, {**about, "record": content})
 
 
-def waiting() -> Iterator[Spooled]:
-    """The records that are still to be sent, the oldest first."""
-    for path in sorted(SPOOL.glob("*.json")):
-        content = json.loads(path.read_text(encoding="utf-8"))
+def waiting() -> list[Path]:
+    """Where the records lie that are still to be sent, the oldest first."""
+    return sorted(SPOOL.glob("*.json"))
+
+
+def read(path: Path) -> Spooled:
+    """Read a record that waits.
+
+    Raises:
+        IntegrityError: It is not what was written.
+    """
+    try:
+        content = files.read_sealed(path)
         fields = content["record"]
         fields["datasets"] = [Dataset(**one) for one in fields["datasets"]]
         fields["metrics"] = [(name, value, step) for name, value, step in fields["metrics"]]
         about = [content[key] for key in ("digest", "stage", "pipeline", "parent")]
-        yield Spooled(path, Record(**fields), *about)
+        return Spooled(path, Record(**fields), *about)
+    except (IntegrityError, LookupError, TypeError, ValueError):
+        raise IntegrityError(f"{path}: damaged: expected the record that was written") from None
+
+
+def set_aside(path: Path, reason: str) -> None:
+    """Take a record that can never be sent out of the way of the later ones, and say why."""
+    target = REFUSED / path.name
+    target.parent.mkdir(exist_ok=True)
+    path.replace(target)
+    words = f"a record that cannot be sent was set aside ({one_line(reason)})"
+    print(f"pixelproof: {target}: {words}; move it back to try again", file=sys.stderr)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from pixelproof import records, spool
-from pixelproof.errors import DataError, ParameterError, ServiceError
+from pixelproof.errors import DataError, IntegrityError, ParameterError, ServiceError
 from pixelproof.params import NAME, load_params
 from pixelproof.records import Record
 from pixelproof.spool import Spooled
@@ -53,6 +53,13 @@ SERVED = (  # the modules that `pixelproof.serving` imports (a test compares)
 )
 HEAD_END = "\n\n---\n\n"  # ends what `describe` puts at its head
 SOURCES = ("src", "params.yaml", "dvc.yaml", "*.dvc")  # what a run is made from
+
+
+NEVER = ("BAD_REQUEST", "INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_DOES_NOT_EXIST")
+
+
+class RefusedError(ServiceError):
+    """The store is in order, and will never take this record."""
 
 
 def _git(*arguments: str) -> str:
@@ -424,28 +431,57 @@ class Tracker:
     def flush(self) -> int:
         """Send what waits, the oldest first; returns how much it was.
 
+        A record that is damaged, or that the store will never take, is set aside and named.
+
         Raises:
             ServiceError: The store does not answer; what was not sent waits on.
         """
         sent = 0
         with spool.sending():
-            for one in spool.waiting():
-                with self._guarded():
-                    self._send(one)
-                one.path.unlink()
+            for path in spool.waiting():
+                try:
+                    one = spool.read(path)
+                    with self._guarded():
+                        self._deliver(one)
+                except (IntegrityError, RefusedError) as error:
+                    spool.set_aside(path, str(error))
+                    continue
+                path.unlink()
                 sent += 1
                 if one.stage and one.stage not in self.ran:
                     self.ran.append(one.stage)
         return sent
+
+    def _deliver(self, one: Spooled) -> None:
+        """Send a record; tells one that is refused from a store that is not in order."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._send(one)
+        except MlflowException as error:
+            if error.error_code not in NEVER:
+                raise
+            found = self._client.get_experiment(self.experiment)  # raises where nothing answers
+            if found is None or found.lifecycle_stage != "active":
+                raise
+            raise RefusedError(str(error).partition("\n")[0]) from None
+
+    def _check_parent(self, parent: str) -> "Run":
+        """The run above a record's; the store would take the children of none, too."""
+        found = self._client.get_run(parent)
+        if found.info.lifecycle_stage != "active":
+            raise RefusedError(f"its run {parent} is deleted")
+        return found
 
     def _parent(self, one: Spooled) -> str:
         return one.parent or str(self._pipeline_run(one.pipeline, one.record.started).info.run_id)
 
     def _run_of(self, record: Record, parent: str) -> "Run":
         if record.kind == "pipeline":
-            return self._client.get_run(parent)
+            return self._check_parent(parent)
         children = self._children.setdefault(parent, {})
         if not children:
+            self._check_parent(parent)
             for run in self._search({"mlflow.parentRunId": parent}):
                 children[run.data.tags.get("pixelproof.run", "")] = run
         if record.run not in children:
