@@ -32,11 +32,10 @@ def elpv(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """A repository with the committed pointers and nothing else."""
+    """A repository with the committed pointer and nothing else."""
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
     shutil.copytree(ROOT / ".dvc", tmp_path / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp"))
-    for demo_set in (ELPV, IMAGENET):
-        shutil.copy(ROOT / f"{demo_set.folder}.dvc", tmp_path)
+    shutil.copy(ROOT / "data.dvc", tmp_path)
     return tmp_path
 
 
@@ -80,7 +79,6 @@ def test_the_demo_set_is_fetched_verified_and_other_bytes_refused(repository: Pa
 def test_the_images_of_imagenet_are_the_packages_own_files(
     repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert IMAGENET_MD5 in (repository / "data-imagenet-sample.dvc").read_text()
     monkeypatch.chdir(repository)
     for _ in range(2):
         assert main(["fetch", "imagenet-sample"]) == 0
@@ -88,6 +86,10 @@ def test_the_images_of_imagenet_are_the_packages_own_files(
         assert "data-imagenet-sample: 20 images of 19 classes of ImageNet" in said
         assert said.endswith("verified\n")
     assert "all there already" in said
+    pointer = (repository / "data-imagenet-sample.dvc").read_text()
+    assert IMAGENET_MD5 in pointer
+    dvc(repository, "add", "data-imagenet-sample")
+    assert (repository / "data-imagenet-sample.dvc").read_text() == pointer, "as DVC writes it"
     source = demo._package_data("", "foolbox", "")
     written = list((repository / "data-imagenet-sample").glob("*/*"))
     assert len(written) == 20
@@ -116,6 +118,13 @@ def test_other_bytes_than_those_of_the_pointer_are_refused(
     (package / victim.name).write_bytes(data)  # another version of the package
     with pytest.raises(IntegrityError, match=r"not the demo set that data-imagenet-sample\.dvc"):
         fetch(IMAGENET, folder)
+
+
+def test_dvc_misses_no_images_that_nobody_fetched() -> None:
+    tracked = subprocess.run(
+        ["git", "ls-files", "*.dvc"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    assert tracked.stdout.split() == ["data.dvc"]
 
 
 @pytest.mark.parametrize("one", [ELPV, IMAGENET], ids=lambda one: one.name)

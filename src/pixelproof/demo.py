@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from pixelproof.imagenet import wordnet_ids
 
 CLASS_OF = {0.0: "functional", 1.0: "defective"}  # defect probability -> class
 ELPV_MD5 = "49cb12c01b39b2b2230b6c1fdcf59ac7.dir"  # of the folder, as data.dvc records it
-IMAGENET_MD5 = "a0eab5babe8beeab639f61d7a7946431.dir"  # as data-imagenet-sample.dvc records it
+IMAGENET_MD5 = "a0eab5babe8beeab639f61d7a7946431.dir"  # as `fetch` records it beside the folder
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class DemoSet:
 
     name: str
     folder: str  # where the pipeline reads it
-    md5: str  # of the folder, as its committed pointer records it
+    md5: str  # of the folder, as DVC's pointer to it records it
     find: Callable[[], tuple[dict[str, Path], str]]  # the sources by `class/file`, and what it is
 
 
@@ -84,7 +84,8 @@ def _holds(folder: Path, chosen: Mapping[str, Path]) -> bool:
 def fetch(demo: DemoSet, folder: Path) -> str:
     """Write a demo set: a folder a class, the package's files byte for byte.
 
-    Where the pointer beside the folder names the set, what is there is verified by it.
+    Where the pointer beside the folder names the set, what is there is verified by it; under the
+    set's own name a missing pointer is made first, as `dvc add` would, but of the known hash.
 
     Args:
         demo: One of `DEMO_SETS`.
@@ -114,6 +115,8 @@ def fetch(demo: DemoSet, folder: Path) -> str:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source, target)
     pointer = _pointer(folder)
+    if folder.name == demo.folder and not pointer.exists() and (folder.parent / ".dvc").is_dir():
+        files.write_text(pointer, _pointer_text(demo, chosen.values()))
     if pointer.is_file() and _recorded_md5(pointer) == demo.md5:
         _verify(demo, folder)
         words += "; verified"
@@ -123,6 +126,14 @@ def fetch(demo: DemoSet, folder: Path) -> str:
 def _pointer(folder: Path) -> Path:
     """The file in which `dvc add` records a folder."""
     return folder.parent / f"{folder.name}.dvc"
+
+
+def _pointer_text(demo: DemoSet, sources: Collection[Path]) -> str:
+    size = sum(one.stat().st_size for one in sources)
+    return (
+        f"outs:\n- md5: {demo.md5}\n  size: {size}\n  nfiles: {len(sources)}\n  hash: md5\n"
+        f"  path: {demo.folder}\n"
+    )
 
 
 def _dvc(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
