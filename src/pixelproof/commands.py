@@ -1,6 +1,7 @@
 """What a person asks for on the command line, beyond the stages."""
 
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,9 @@ def export(
 ) -> None:
     """Write small-distance samples as PNG files, which lose nothing, for people's eyes.
 
+    Beside each stands the unchanged image, resized as the models see it; both are named after
+    the original file.
+
     Args:
         params: Of the project.
         folder: A new folder; gets a subfolder for each class.
@@ -169,12 +173,25 @@ def export(
         if not low <= number <= high:
             raise ParameterError(f"{key}: expected {low} to {high}, got {number}")
     rows = np.arange(min(limit, len(images.ids)))
+    names = _export_names([Path(images.paths[row]) for row in rows])
     with files.atomic(folder) as temporary:
-        for row in rows:
+        for row, name in zip(rows, names, strict=True):
             one = slice(row, row + 1)
-            changed = apply_changes(np.array(images.pixels[one]), changes.take(one, draw, n))
+            unchanged = np.array(images.pixels[one])
+            changed = apply_changes(unchanged, changes.take(one, draw, n))
             target = temporary / images.classes[images.labels[row]]
             target.mkdir(parents=True, exist_ok=True)
-            name = f"{images.ids[row]:016x}-{draws}-{n}px-draw{draw}.png"
-            Image.fromarray(changed[0].transpose(1, 2, 0)).save(target / name)
-    print(f"{folder}: {len(rows)} images with {n} changed pixels each")
+            for array, kind in ((unchanged, "unchanged"), (changed, f"{draws}-{n}px-draw{draw}")):
+                image = Image.fromarray(array[0].transpose(1, 2, 0))
+                image.save(target / f"{name}-{kind}.png")
+    print(f"{folder}: {len(rows)} images, unchanged and with {n} changed pixels each")
+
+
+def _export_names(paths: Sequence[Path]) -> list[str]:
+    """The names of image files without their endings, as far as those tell them apart."""
+    stems = Counter((one.parts[0], one.stem) for one in paths)
+    names = []
+    for path in paths:
+        inner = "-".join(path.parts[1:])
+        names.append(path.stem if stems[path.parts[0], path.stem] == 1 else inner)
+    return names

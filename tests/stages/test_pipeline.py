@@ -199,14 +199,21 @@ def test_what_a_person_sees(finished: Path, capsys: pytest.CaptureFixture[str]) 
 
     arguments = ["--draws", "stuck", "--n", "8", "--images", "3"]
     assert cli.main(["export", "changed", *arguments]) == 0
-    written = sorted(Path("changed").rglob("*.png"))
-    assert len(written) == 3
+    written = {str(one.relative_to("changed")) for one in Path("changed").rglob("*.png")}
     images = load_images(Path("artifacts/images"), "held_out", load_params().select)
-    row_of = {f"{one:016x}": row for row, one in enumerate(images.ids)}
-    for file in written:
-        pixels = np.asarray(Image.open(file)).transpose(2, 0, 1)
-        changed = (pixels != images.pixels[row_of[file.name[:16]]]).any(axis=0)
-        assert 1 <= changed.sum() <= 8
+    expected = set()
+    for row, name in enumerate(images.paths[:3]):
+        unchanged, changed = (
+            f"{name.removesuffix('.png')}-{kind}.png" for kind in ("unchanged", "stuck-8px-draw0")
+        )
+        expected |= {unchanged, changed}
+        first, second = (
+            np.asarray(Image.open(Path("changed") / one)).transpose(2, 0, 1)
+            for one in (unchanged, changed)
+        )
+        assert np.array_equal(first, images.pixels[row])
+        assert 1 <= (first != second).any(axis=0).sum() <= 8
+    assert written == expected
     assert cli.main(["export", "changed"]) == 3, "an existing folder stays as it is"
     assert cli.main(["export", "other", "--n", "65"]) == 2
     assert "--n: expected 1 to 64, got 65" in capsys.readouterr().err
