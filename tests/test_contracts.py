@@ -7,6 +7,7 @@ from typing import Any
 import grimp
 import pytest
 from ruamel.yaml import YAML
+from tools import dependencies
 
 import pixelproof
 from pixelproof import cli
@@ -14,13 +15,6 @@ from pixelproof.params import load_params
 from pixelproof.tracking import SERVED
 
 ROOT = Path(__file__).parent.parent
-OUTSIDE_DEPS = {
-    "pixelproof",
-    "pixelproof.cli",
-    "pixelproof.errors",
-    "pixelproof.own_code",  # it allows or refuses
-    "pixelproof.tracking",
-}
 LAYERS = [
     ["cli"],
     ["serve"],
@@ -103,22 +97,31 @@ def test_a_logged_model_carries_what_it_is_served_with(graph: grimp.ImportGraph)
         "pixelproof",
         "pixelproof.core",
     }
-    expected = {_source(one).removeprefix("src/pixelproof/") for one in needed}
+    expected = {dependencies.source(one).removeprefix("src/pixelproof/") for one in needed}
     assert set(SERVED) == expected
 
 
-def _source(module: str) -> str:
-    path = "src/" + module.replace(".", "/")
-    return f"{path}.py" if (ROOT / f"{path}.py").is_file() else f"{path}/__init__.py"
+def test_make_deps_changes_nothing(graph: grimp.ImportGraph) -> None:
+    text = (ROOT / "dvc.yaml").read_text()
+    assert dependencies.written(text, graph) == text, "run `make deps`"
 
 
 @pytest.mark.parametrize("stage", cli.STAGES)
-def test_deps_hold_the_import_closure(graph: grimp.ImportGraph, pipeline: Any, stage: str) -> None:
+def test_deps_hold_the_code_that_can_change_the_result(
+    graph: grimp.ImportGraph, pipeline: Any, stage: str
+) -> None:
     module = f"pixelproof.stages.{stage}"
     closure = {one for one in graph.find_upstream_modules(module) if one.startswith("pixelproof")}
-    expected = {_source(one) for one in (closure | {module}) - OUTSIDE_DEPS}
-    body = pipeline[stage].get("do", pipeline[stage])
-    assert {dep for dep in body["deps"] if dep.startswith("src/")} == expected
+    deps = {one for one in dependencies.body(pipeline[stage])["deps"] if one.startswith("src/")}
+    assert dependencies.source(module) in deps
+    without = {dependencies.source(one) for one in dependencies.WITHOUT_EFFECT}
+    assert not deps & without
+    for missing in {dependencies.source(one) for one in closure} - deps - without:
+        name = missing.removeprefix("src/").removesuffix(".py").replace("/", ".")
+        importers = graph.find_modules_that_directly_import(name) & closure
+        assert importers <= dependencies.WITHOUT_EFFECT | {
+            one for one in importers if dependencies.source(one) not in deps
+        }, f"{missing} is imported by what the stage depends on"
 
 
 def test_one_name_for_stage_module_section_and_command(pipeline: Any) -> None:
@@ -128,7 +131,7 @@ def test_one_name_for_stage_module_section_and_command(pipeline: Any) -> None:
     for stage in cli.STAGES:
         assert callable(importlib.import_module(f"pixelproof.stages.{stage}").run)
         assert hasattr(params, sections.get(stage, stage))
-        body = pipeline[stage].get("do", pipeline[stage])
+        body = dependencies.body(pipeline[stage])
         assert body["cmd"].startswith(f"exec pixelproof stage {stage}")
         for key in body["params"]:
             first, *rest = key.split(".")
