@@ -2,7 +2,7 @@
 # Each target sets up what it needs, and is quick when there is nothing to do.
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup data run flow serve ui test check clean deps lock
+.PHONY: help setup data run flow serve ui test check clean deps same accept lock
 
 PYTHON ?= python3
 TEST_PROCESSES ?= 2
@@ -21,6 +21,8 @@ help:
 	@echo "make test   set up, check the code, run all tests"
 	@echo "make data   provide the images that data.dvc names, and verify them"
 	@echo "make check  ruff and mypy alone"
+	@echo "make same   does this code compute what the code of dvc.lock did? (toy, both here)"
+	@echo "make accept the same, and then record the results that are here as this code's"
 	@echo "make deps   write the modules that each stage imports into dvc.yaml"
 	@echo "make clean  remove what the pipeline made; images, metrics and .venv stay"
 	@echo "make lock   renew requirements.txt from pyproject.toml"
@@ -57,6 +59,12 @@ check: setup
 	ruff check .
 	ruff format --check .
 	mypy
+
+same: setup
+	@python tools/same_results.py
+
+accept: setup
+	@python tools/same_results.py --accept
 
 deps: setup
 	@python tools/dependencies.py
