@@ -19,7 +19,6 @@ from pathlib import Path
 from pixelproof import records, spool
 from pixelproof.children import environment
 from pixelproof.params import load_params
-from pixelproof.sender import stage_names
 
 RUNS = 5
 RESULTS = Path(__file__).with_name("results.json")
@@ -46,7 +45,7 @@ def written_down() -> float:
     total = 0.0
     with tempfile.TemporaryDirectory() as folder:
         spool.SPOOL = Path(folder)
-        for name in stage_names(params):
+        for name in params.stages:
             stage, _, item = name.partition("@")
             start = time.perf_counter()
             found = records.of_stage(params, stage, item or None)

@@ -18,7 +18,11 @@ def params(**gate: Any) -> Params:
             "select": {"side": SIDE},
             "baselines": {"base": {"classifier": "efficientnet_lite0"}},
             "finetune": {"arms": {"clean": {"baseline": "base"}, "hard": {"baseline": "base"}}},
-            "models": ["base", "clean", "hard"],
+            "models": {
+                "base": {"origin": "base"},
+                "clean": {"origin": "base"},
+                "hard": {"origin": "base"},
+            },
             "evaluate": {"draws": DRAWS, "stuck": {"n": [N]}},
             "compare": {"reference": {"experiment": "stuck", "n": N}, "resamples": 500},
             "gate": {"challenger": "hard", "images": 100, "draws": DRAWS, **gate},

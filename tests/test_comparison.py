@@ -23,7 +23,11 @@ def params(**changes: Any) -> Params:
             "select": {"side": 16},
             "baselines": {"base": {"classifier": "efficientnet_lite0"}},
             "finetune": {"arms": {"clean": arm, "hard": {**arm, "n": 8, "values": "stuck"}}},
-            "models": ["base", "clean", "hard"],
+            "models": {
+                "base": {"origin": "base"},
+                "clean": {"origin": "base"},
+                "hard": {"origin": "base"},
+            },
             "evaluate": {"draws": 3, "stuck": {"n": [8, 64]}},
             "compare": {"reference": {"experiment": "stuck", "n": 64}, "resamples": 400},
             **changes,

@@ -36,6 +36,7 @@ LAYERS = [
     ["adversarial", "change_sets", "ledger", "augmentations"],
     ["classifiers", "architectures", "class_names", "imagenet", "own_code"],
     ["images", "seen", "subsets"],
+    ["lockfile"],
     ["params", "progress", "layout", "files", "devices", "children", "keeper", "tuning"],
     ["wording"],
     ["guard", "projects", "schema"],

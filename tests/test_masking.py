@@ -76,7 +76,11 @@ def params() -> Params:
             "select": {"side": SIDE},
             "baselines": {"base": {"classifier": "efficientnet_lite0"}},
             "finetune": {"arms": {"clean": {"baseline": "base"}, "hard": {"baseline": "base"}}},
-            "models": ["base", "clean", "hard"],
+            "models": {
+                "base": {"origin": "base"},
+                "clean": {"origin": "base"},
+                "hard": {"origin": "base"},
+            },
             "attack": {"epsilon": EPSILONS[0]},
             "evaluate": {"draws": 1, "stuck": {"n": [4]}},
             "compare": {"reference": {"experiment": "stuck", "n": 4}, "resamples": 1000},

@@ -71,7 +71,7 @@ def test_a_name_that_the_run_cache_of_dvc_passes_over_is_refused(
     key: str, entry: dict[str, str], name: str
 ) -> None:
     whole = change(f"{key}.{name}", entry)
-    whole["models"].append(name)
+    whole["models"][name] = {"origin": "baseline"}
     with pytest.raises(ParameterError, match=f"{key}: expected names other than .* got '{name}'"):
         parse_params(whole)
 
@@ -124,7 +124,8 @@ BAD = [
     ("finetune.arms", {"../x": {"baseline": "baseline"}}, "finetune.arms: expected names of a-z"),
     ("finetune.arms", {"baseline": {"baseline": "baseline"}}, "finetune.arms: expected names that"),
     ("baselines", {}, "baselines: expected one or more originals"),
-    ("models", ["baseline", "clean"], "models: expected all baselines, then all arms"),
+    ("models", {"baseline": {"origin": "baseline"}}, "models: expected all baselines, then all"),
+    ("models.clean.origin", "clean", "models.clean.origin: expected 'baseline', got 'clean'"),
     ("select.side", 4, "select.side: expected a side of 8 to 4096 pixels, got 4"),
     ("select.held_out", 1.0, "select.held_out: expected a share between 0 and 1"),
     ("select.held_out", 0.0, "select.held_out: expected a share between 0 and 1"),
@@ -208,7 +209,7 @@ def test_bad_parameters_are_named(key: str, value: object, expected: str) -> Non
         ("[" * 3000, "expected YAML: maximum recursion depth"),
         ("", "expected keys and values, got None"),
         ("- a", "expected keys and values, got ['a']"),
-        ("models: []", "baselines: missing"),
+        ("models: {}", "baselines: missing"),
     ],
 )
 def test_bad_files_are_named(tmp_path: Path, text: str, expected: str) -> None:
@@ -243,10 +244,10 @@ def test_arms_draw_anew_each_epoch_where_they_are_fresh(fresh: bool) -> None:
 def test_originals_alone_need_no_arms_and_no_training_split() -> None:
     whole = content()
     whole["finetune"]["arms"] = {}
-    whole["models"] = ["baseline"]
+    whole["models"] = {"baseline": {"origin": "baseline"}}
     whole["select"]["split"] = "none"
     whole["evaluate"] |= {"magnitude": None, "area": None}
-    assert parse_params(whole).models == ("baseline",)
+    assert list(parse_params(whole).models) == ["baseline"]
 
 
 def test_what_is_left_out_takes_its_default() -> None:

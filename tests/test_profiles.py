@@ -68,7 +68,7 @@ def test_what_trains_nothing_is_an_experiment_too() -> None:
     params = load_params(ROOT / "profiles" / "imagenet-sample.yaml")
     assert params.select.data == IMAGENET.folder
     assert (params.select.split, params.finetune.arms) == ("none", {})
-    assert params.models == ("lite0", "lite1", "lite2")
+    assert list(params.models) == ["lite0", "lite1", "lite2"]
 
 
 def test_the_papers_choice_has_an_image_of_each_class() -> None:

@@ -38,7 +38,12 @@ def params() -> Params:
             "finetune": {
                 "arms": {"clean": arm, "seed": {**arm, "seed": 2}, "hard": {**arm, "n": 8}}
             },
-            "models": ["base", "clean", "seed", "hard"],
+            "models": {
+                "base": {"origin": "base"},
+                "clean": {"origin": "base"},
+                "seed": {"origin": "base"},
+                "hard": {"origin": "base"},
+            },
             "evaluate": {"draws": DRAWS, "boundary": {}, **GRIDS},
             "compare": {"reference": {"experiment": "stuck", "n": 64}, "resamples": 1000},
         }

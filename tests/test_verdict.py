@@ -9,7 +9,7 @@ import pytest
 from pixelproof.advice import next_steps
 from pixelproof.comparison import Comparison, common_images, results, summary
 from pixelproof.gate import decide
-from pixelproof.params import Params, parse_params
+from pixelproof.params import Model, Params, parse_params
 from pixelproof.tradeoff import costs, margins
 from pixelproof.verdict import judgements, verdict
 from tests.planted import DRAWS, SIDE, N, ledger, params
@@ -145,7 +145,7 @@ def test_originals_alone_are_none_to_take() -> None:
             "select": {"side": SIDE},
             "baselines": {"base": {"classifier": "efficientnet_lite0"}},
             "finetune": {"arms": {}},
-            "models": ["base"],
+            "models": {"base": {"origin": "base"}},
             "evaluate": {"draws": DRAWS, "stuck": {"n": [N]}},
             "compare": {"reference": {"experiment": "stuck", "n": N}, "control": None},
         }
@@ -164,7 +164,7 @@ def test_the_challenger_comes_first_and_the_others_in_short() -> None:
     settings = dataclasses.replace(
         content,
         finetune=dataclasses.replace(content.finetune, arms=arms),
-        models=("base", "clean", "first", "hard"),
+        models=dict.fromkeys(("base", "clean", "first", "hard"), Model("base")),
     )
     ledgers = planted(accuracy=0.9)
     ledgers["first"] = ledger(0.1, seed=4)

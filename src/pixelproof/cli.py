@@ -38,7 +38,7 @@ def _stage(arguments: argparse.Namespace) -> None:
     known: dict[str, Mapping[str, object]] = {
         "baselines": params.baselines,
         "finetune.arms": params.finetune.arms,
-        "models": dict.fromkeys(params.models),
+        "models": params.models,
     }
     name, item = arguments.name, arguments.item
     key = _ITEM_OF.get(name)

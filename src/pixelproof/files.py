@@ -26,7 +26,8 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _discard(path: Path) -> None:
+def discard(path: Path) -> None:
+    """Delete a file, a link or a whole folder; nothing where there is none."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -41,11 +42,11 @@ def partial(path: Path) -> Path:
 def _put_in_place(temporary: Path, path: Path) -> None:
     """Rename a folder over another, so that no half-removed one ever has the final name."""
     old = path.with_name(f".{path.name}.old.partial")
-    _discard(old)
+    discard(old)
     if path.is_dir():
         path.replace(old)
     temporary.replace(path)
-    _discard(old)
+    discard(old)
 
 
 @contextmanager
@@ -67,7 +68,7 @@ def atomic(path: Path) -> Iterator[Path]:
     temporary = partial(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _discard(temporary)
+        discard(temporary)
         try:
             yield temporary
             for file in [temporary, *temporary.rglob("*")]:
@@ -78,7 +79,7 @@ def atomic(path: Path) -> Iterator[Path]:
                 temporary.replace(path)
             _sync(path.parent)
         finally:
-            _discard(temporary)
+            discard(temporary)
     except OSError as error:
         reason = error.strerror or str(error)
         elsewhere = error.filename and not Path(str(error.filename)).is_relative_to(path.parent)

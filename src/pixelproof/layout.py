@@ -8,6 +8,7 @@ CHANGES = Path("artifacts/changes")
 ADVERSARIAL = Path("artifacts/adversarial")
 LEDGER = Path("artifacts/ledger")
 CHECKPOINTS = Path("artifacts/checkpoints")
+OTHERS = Path("artifacts/others")  # models and ledgers of other studies, set aside
 METRICS = Path("metrics")
 PLOTS = Path("plots")
 GATE = Path("artifacts/gate")

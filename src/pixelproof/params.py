@@ -177,6 +177,13 @@ class Finetune:
 
 
 @dataclass(frozen=True)
+class Model:
+    """A baseline or an arm, as it is evaluated: DVC reads here whose examples that takes."""
+
+    origin: str
+
+
+@dataclass(frozen=True)
 class Attack:
     """FGSM examples from the originals."""
 
@@ -448,7 +455,7 @@ class Params:
 
     baselines: dict[str, Baseline]
     finetune: Finetune
-    models: tuple[str, ...]
+    models: dict[str, Model]
     select: Select = field(default_factory=Select)
     generate: Generate = field(default_factory=Generate)
     attack: Attack = field(default_factory=Attack)
@@ -479,11 +486,27 @@ class Params:
             self._check_room(f"finetune.arms.{name}", arm.n, arm.area)
             training = self.select.split == "none"
             require(not training, "select.split", "hash, since there are arms to train", "none")
+        for name, model in self.models.items():
+            origin = self.origin(name)
+            require(model.origin == origin, f"models.{name}.origin", repr(origin), model.origin)
         self._check_evaluation()
 
     def origin(self, model: str) -> str:
         """The name of the original classifier that a model is or was hardened from."""
         return model if model in self.baselines else self.finetune.arms[model].baseline
+
+    @property
+    def stages(self) -> list[str]:
+        """All stages with their items, as DVC calls them, in an order in which they can run."""
+        return [
+            "select",
+            *(f"baseline@{name}" for name in self.baselines),
+            "generate",
+            *(f"finetune@{name}" for name in self.finetune.arms),
+            *(f"attack@{name}" for name in self.baselines),
+            *(f"evaluate@{name}" for name in self.models),
+            "compare",
+        ]
 
     @property
     def grids(self) -> list[Grid]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pixelproof import files
 from pixelproof.errors import DataError, ParameterError
+from pixelproof.lockfile import LOCK, forget_stages, stages_of
 from pixelproof.params import load_params
 from pixelproof.schema import nearest
 
@@ -30,9 +31,9 @@ def _find(name: str) -> Path:
     return Path(name)
 
 
-def _committed() -> bytes | None:
-    """What `params.yaml` holds in git's HEAD; None where there is no such commit, or no git."""
-    command = ["git", "show", f"HEAD:./{PARAMS}"]
+def _committed(path: Path) -> bytes | None:
+    """What a file holds in git's HEAD; None where there is no such file or commit, or no git."""
+    command = ["git", "show", f"HEAD:./{path}"]
     try:
         shown = subprocess.run(command, capture_output=True, check=False)
     except FileNotFoundError:
@@ -42,7 +43,9 @@ def _committed() -> bytes | None:
 
 def _held_elsewhere(content: bytes) -> bool:
     """Whether a profile or git's HEAD holds these parameters, so that nothing is lost."""
-    return content == _committed() or content in [one.read_bytes() for one in _known().values()]
+    return content == _committed(PARAMS) or content in [
+        one.read_bytes() for one in _known().values()
+    ]
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -85,12 +88,14 @@ def use_profile(name: str) -> str:
         DataError: The folder cannot be written.
     """
     path, known = _find(name), _known()
-    load_params(path)
+    params = load_params(path)
     content, present = path.read_bytes(), _present()
     kept = ""
     if present not in (None, content) and not _held_elsewhere(present):
         kept = f"; what you had edited is in {_keep(present)}"
     _write(PARAMS, content)
+    # The committed stages stay where they are, so that the way back ends in the committed file.
+    forget_stages([*params.stages, *stages_of(_committed(LOCK))])
     back = "" if path == known.get(DEFAULT) else f"; back: pixelproof profile use {DEFAULT}"
     return f"{PARAMS}: now {path}{kept}\nNext: make run, or dvc repro{back}"
 

@@ -125,19 +125,6 @@ def send() -> int:
     return Tracker(check_store()).flush()
 
 
-def stage_names(params: Params) -> list[str]:
-    """The stages that tell something, as DVC calls them."""
-    return [
-        "select",
-        *(f"baseline@{name}" for name in params.baselines),
-        "generate",
-        *(f"finetune@{name}" for name in params.finetune.arms),
-        *(f"attack@{name}" for name in params.baselines),
-        *(f"evaluate@{name}" for name in params.models),
-        "compare",
-    ]
-
-
 class _Sending(threading.Thread):
     """Sends what the stages write down, beside them."""
 
@@ -209,4 +196,4 @@ def track_pipeline(params: Params, source: str, logged: str | None = None) -> It
         sending.stop()
         sending.flush()
         with suppress(ServiceError):  # told of already
-            tracker.end(parent, status, stage_names(params))
+            tracker.end(parent, status, params.stages)

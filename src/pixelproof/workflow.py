@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -14,7 +13,9 @@ from urllib.parse import quote
 from pixelproof.children import bound, environment
 from pixelproof.commands import show
 from pixelproof.errors import ParameterError, PipelineError, ServiceError
-from pixelproof.layout import ADVERSARIAL, CHECKPOINTS, LEDGER, MODELS, PLOTS
+from pixelproof.files import discard
+from pixelproof.layout import ADVERSARIAL, CHECKPOINTS, LEDGER, MODELS, OTHERS, PLOTS
+from pixelproof.lockfile import forget_stages
 from pixelproof.params import Params, load_params
 from pixelproof.sender import send, track_pipeline
 from pixelproof.servers import (
@@ -166,7 +167,8 @@ def _remove_unused(params: Params) -> list[Path]:
         if path.stem not in kept and not path.name.startswith(".")
     ]
     for path in unused:
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        discard(path)
+    discard(OTHERS)
     return unused
 
 
@@ -192,7 +194,9 @@ def prune(keep: int) -> str:
     before = _size(*folders)
     tracker = Tracker(store)
     runs, models = tracker.prune(keep)
-    unused = _remove_unused(load_params())
+    params = load_params()
+    unused = _remove_unused(params)
+    forget_stages(params.stages)
     commits = ["--rev", "HEAD", "--num", str(keep), "--all-experiments"]
     revision = commits if _has_commits() else []
     with idle(Path()) as worktrees:  # they share DVC's copies

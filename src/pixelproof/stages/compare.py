@@ -1,6 +1,6 @@
 """Compare all models on the images that none has seen and all get right unchanged."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from pixelproof.comparison import (
 from pixelproof.errors import DataError
 from pixelproof.figures import draw_error_rates
 from pixelproof.images import hex_id, load_images
-from pixelproof.layout import IMAGES, LEDGER, METRICS, MODELS, PLOTS
+from pixelproof.layout import IMAGES, LEDGER, METRICS, MODELS, OTHERS, PLOTS
 from pixelproof.ledger import read_ledger
 from pixelproof.masking import gradient_checks, masked
 from pixelproof.page import failed_page, markdown, write_page
@@ -61,8 +61,24 @@ def _made_from(params: Params, manifest: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _set_others_aside(models: Collection[str]) -> None:
+    """Leave the models and ledgers of this study alone in their folders.
+
+    DVC sees those folders as a whole: what another profile or a removed arm has left there would
+    count as an input, and get into dvc.lock.
+    """
+    for folder in (MODELS, LEDGER):
+        for path in sorted(folder.iterdir()):
+            if path.stem not in models and not path.name.startswith("."):
+                target = OTHERS / folder.name / path.name
+                files.discard(target)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                path.replace(target)
+
+
 def run(params: Params) -> None:
     """Write the figures into `metrics/` and `plots/`, and the report into `reports/`."""
+    _set_others_aside(params.models)
     images = load_images(IMAGES, "held_out", params.select)
     params.check_classes(images.classes)
     manifest = files.read_json(IMAGES / "manifest.json")
