@@ -107,9 +107,9 @@ def _against(cause: str, one: Judgement, summary: Mapping[str, Any]) -> Iterator
 
 def _more_evidence(cause: str, one: Judgement, summary: Mapping[str, Any]) -> Iterator[Step]:
     """More images, more draws; and where nothing is gained, another recipe."""
-    images = Step(
-        "Set more images: put them into their class folders.", "dvc add data && dvc repro"
-    )
+    folder = summary.get("made_from", {}).get("data", {}).get("path", "data")
+    words = "Set more images: put them into their class folders."
+    images = Step(words, f"dvc add {folder} && dvc repro")
     if cause == "images":
         yield images
         yield Step("Or hold out a larger share.", "dvc exp run -S select.held_out=0.5")
