@@ -89,6 +89,7 @@ def test_models_compare_by_the_same_names(repository: Path) -> None:
         assert {"stuck/pi_n64", "stuck/pi_n64_low", "stuck/pi_n64_high"} <= set(metrics)
         assert {"transfer_fgsm/error_rate_epsilon40", "train/loss"} <= set(metrics)
         assert "gradient_free/error_rate_epsilon40_queries20" in metrics
+        assert next(iter(metrics)) == "clean_accuracy", "what MLflow's page of comparison opens on"
     points = history(repository)
     assert points["baseline", "train/loss"] == 4
     assert points["stuck-8", "train/accuracy"] == 2

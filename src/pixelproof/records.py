@@ -187,13 +187,7 @@ def model_params(params: Params, name: str) -> dict[str, Any]:
 
 
 def training(params: Params, name: str) -> Record:
-    """A model: how it was trained, its learning curve, and the classifier itself."""
-    with (PLOTS / "curves" / f"{name}.csv").open(encoding="utf-8") as file:
-        metrics = [
-            (f"train/{key}", float(row[key]), int(row["epoch"]))
-            for row in csv.DictReader(file)
-            for key in ("loss", "accuracy", "learning_rate")
-        ]
+    """A model: how it was trained, and the classifier itself."""
     about = files.read_json(MODELS / name / "classifier.json")
     trained = about["source"].get("trained", {})
     tags = {f"trained.{key}": str(value) for key, value in trained.items()}
@@ -205,11 +199,21 @@ def training(params: Params, name: str) -> Record:
         "model",
         "training",
         model_params(params, name),
-        metrics,
-        tags,
-        datasets,
+        tags=tags,
+        datasets=datasets,
         model=str(MODELS / name),
     )
+
+
+def curve(name: str) -> Record:
+    """How a model was learning; told after its accuracy, since MLflow opens on what came first."""
+    with (PLOTS / "curves" / f"{name}.csv").open(encoding="utf-8") as file:
+        metrics = [
+            (f"train/{key}", float(row[key]), int(row["epoch"]))
+            for row in csv.DictReader(file)
+            for key in ("loss", "accuracy", "learning_rate")
+        ]
+    return Record(name, "model", "curve", metrics=metrics)
 
 
 def evaluation(params: Params, name: str) -> Record:
@@ -341,13 +345,14 @@ def of_stage(params: Params, stage: str, item: str | None) -> list[Record]:
     """What a stage that has just ended has to show."""
     if stage == "compare":  # the last one: what was not run again is told, too
         return of_everything(params)
+    if stage == "evaluate":
+        return [evaluation(params, str(item)), curve(str(item))]
     made: dict[str, Callable[[], Record]] = {
         "select": lambda: select(params),
         "generate": lambda: generate(params),
         "baseline": lambda: training(params, str(item)),
         "finetune": lambda: training(params, str(item)),
         "attack": lambda: attack(params, str(item)),
-        "evaluate": lambda: evaluation(params, str(item)),
     }
     return [made[stage]()]
 
@@ -360,5 +365,6 @@ def of_everything(params: Params) -> list[Record]:
         *(attack(params, name) for name in params.baselines),
         *(training(params, name) for name in params.models),
         *(evaluation(params, name) for name in params.models),
+        *(curve(name) for name in params.models),
         *comparison(params),
     ]

@@ -538,7 +538,7 @@ class Tracker:
 
         data = record.datasets[0] if record.datasets else None
         about = {"dataset_name": data.name, "dataset_digest": data.digest} if data else {}
-        evaluated = model and record.part != "training"
+        evaluated = model and record.part != "curve"
         to_model = {"model_id": model, "run_id": run.info.run_id, **about} if evaluated else {}
         now = round(1000 * time.time())
         metrics = [Metric(key, value, now, step, **to_model) for key, value, step in record.metrics]
