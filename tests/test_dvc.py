@@ -1,6 +1,7 @@
 """The whole chain through `dvc repro` on the toy set, and what a change runs again."""
 
 import re
+import shlex
 import signal
 import subprocess
 import time
@@ -9,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.conftest import draw_image
+from tests.conftest import ROOT, draw_image
 from tests.repository import ENVIRONMENT, make_repository, run, running
 
 
@@ -73,6 +74,18 @@ def test_images_of_another_size_are_refused_and_the_advice_makes_new_ones(reposi
     assert rest == "dvc repro"
     edit(repository, "side: 12", "side: 16")
     repro(repository)
+
+
+def test_the_readmes_table_of_experiments_shows_what_it_names(repository: Path) -> None:
+    (line,) = re.findall(r"^dvc exp show .*$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    said = run(repository, *shlex.split(line), "--md").splitlines()
+    table = [[one.strip() for one in row.split("|")[1:-1]] for row in said if "|" in row]
+    head, _, workspace = table[:3]
+    models = [f"models.{name}" for name in ("baseline", "clean", "stuck-8")]
+    figures = [f"{one}.{key}.value" for one in models for key in ("clean_accuracy", "pi")]
+    assert head == ["Experiment", *figures, "finetune.epochs"]
+    assert workspace[0] == "workspace"
+    assert all(workspace)
 
 
 @pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])
