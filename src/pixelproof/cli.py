@@ -100,6 +100,12 @@ def _clean(arguments: argparse.Namespace) -> None:
     print(prune(arguments.keep))
 
 
+def _repair(arguments: argparse.Namespace) -> None:
+    from pixelproof.repair import repair
+
+    print(repair(Path()))
+
+
 def _gate(arguments: argparse.Namespace) -> None:
     from pixelproof.hardening import run_gate
     from pixelproof.model_card import rules_table
@@ -224,6 +230,9 @@ def _add_pipeline(commands: Commands) -> None:
     clean = commands.add_parser("clean", help="delete old runs and cached data")
     clean.add_argument("--keep", type=int, required=True, help="pipeline runs and commits to keep")
     clean.set_defaults(run=_clean)
+
+    repair = commands.add_parser("repair", help="find what is damaged, remove it or put it back")
+    repair.set_defaults(run=_repair)
 
     fetch = commands.add_parser("fetch", help="write a demo data set into a folder")
     fetch.add_argument("name", choices=["elpv", "imagenet-sample"])

@@ -15,7 +15,12 @@ import numpy.typing as npt
 
 from pixelproof.errors import DataError, IntegrityError, NumericalError
 
-_REMEDY = "delete it, clear its copy with `dvc gc -w`, and run `dvc repro`"
+
+def remedy(path: Path) -> str:
+    """What to do about a damaged file: of this project, or brought from elsewhere."""
+    if path.resolve().is_relative_to(Path.cwd()):
+        return "run `pixelproof repair`, then `dvc repro`"
+    return "bring it anew from where it came"
 
 
 def _sync(path: Path) -> None:
@@ -142,7 +147,7 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         raise DataError(f"{path}: missing; run `dvc repro` to make it") from None
     except ValueError as error:
-        raise IntegrityError(f"{path}: expected JSON, got {error}") from None
+        raise IntegrityError(f"{path}: expected JSON, got {error}; {remedy(path)}") from None
 
 
 def _seal(content: Mapping[str, Any]) -> str:
@@ -165,7 +170,8 @@ def read_sealed(path: Path) -> dict[str, Any]:
     content = read_json(path)
     seal = content.pop("seal", None) if isinstance(content, dict) else None
     if seal is None or seal != _seal(content):
-        raise IntegrityError(f"{path}: damaged: expected content that its seal is of; {_REMEDY}")
+        words = "damaged: expected content that its seal is of"
+        raise IntegrityError(f"{path}: {words}; {remedy(path)}")
     sound: dict[str, Any] = content
     return sound
 
@@ -209,5 +215,5 @@ def verify(path: Path, expected: str) -> None:
     found = sha256(path)
     if found != expected:
         raise IntegrityError(
-            f"{path}: damaged: expected SHA-256 {expected[:12]}…, got {found[:12]}…; {_REMEDY}"
+            f"{path}: damaged: expected SHA-256 {expected[:12]}…, got {found[:12]}…; {remedy(path)}"
         )

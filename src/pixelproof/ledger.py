@@ -78,9 +78,12 @@ def read_ledger(path: Path) -> pd.DataFrame:
     try:
         ledger = pd.read_parquet(path, page_checksum_verification=True)
     except (OSError, ValueError, LookupError, TypeError) as error:  # what damage raises
-        raise IntegrityError(f"{path}: expected a ledger: {error}") from None
+        reason = " ".join(str(error).split())
+        raise IntegrityError(f"{path}: expected a ledger: {reason}; {files.remedy(path)}") from None
     if list(ledger.columns) != list(COLUMNS):
-        raise IntegrityError(f"{path}: expected columns {list(COLUMNS)}, got {list(ledger)}")
+        raise IntegrityError(
+            f"{path}: expected columns {list(COLUMNS)}, got {list(ledger)}; {files.remedy(path)}"
+        )
     return ledger
 
 
