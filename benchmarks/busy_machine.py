@@ -23,7 +23,7 @@ RESULTS = Path(__file__).with_name("results.json")
 BUSY = 8
 SIDE, BATCH = 128, 16
 STEPS, SECONDS = 24, 15.0  # of a measurement, whichever ends first
-# OpenMP's default, what pixelproof sets (see pixelproof.tuning), and never to look for work.
+# OpenMP's default, what pixelproof sets (see pixelproof.system.tuning), and never to look for work.
 SETTINGS = {
     "default": {"GOMP_SPINCOUNT": "300000"},
     "tuned": {},
@@ -34,13 +34,13 @@ OPENMP = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 
 def measure() -> float:
     """Images a second of fine-tuning EfficientNet-Lite0 at 128 pixels, in this process."""
-    from pixelproof.tuning import prepare_to_compute
+    from pixelproof.system.tuning import prepare_to_compute
 
     prepare_to_compute()
     import torch
 
-    from pixelproof.classifiers import open_classifier
-    from pixelproof.params import Baseline
+    from pixelproof.models.classifier import open_classifier
+    from pixelproof.params.project import Baseline
 
     baseline = Baseline("efficientnet_lite0", weights="none", epochs=1)
     classifier = open_classifier(baseline, ("a", "b"), "x").train()

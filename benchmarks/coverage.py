@@ -19,8 +19,8 @@ import numpy.typing as npt
 import scipy
 from tqdm import tqdm
 
-from pixelproof import files
-from pixelproof.core.statistics import paired_difference, rate_interval, wilson
+from pixelproof.core.statistics.intervals import paired_difference, rate_interval, wilson
+from pixelproof.system import files
 
 RESULTS = Path(__file__).with_name("coverage.json")
 DRAWS, CORRELATION, RESAMPLES, SEED = 8, 0.3, 999, 0

@@ -21,14 +21,14 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 import numpy as np
 import torch
 
-from pixelproof.change_sets import Wanted, load_change_set, write_change_set
-from pixelproof.classifiers import open_classifier
-from pixelproof.core.gradients import fgsm
-from pixelproof.devices import DeviceImages, describe_device, find_device
-from pixelproof.images import ImageSet
-from pixelproof.params import Baseline, Generate
-from pixelproof.sweep import attack_batches, predict
-from pixelproof.training import Recipe, fine_tune
+from pixelproof.core.attacks.gradient import fgsm
+from pixelproof.data.drawn_changes import Wanted, load_change_set, write_change_set
+from pixelproof.data.images import ImageSet
+from pixelproof.evaluation.prediction import attack_batches, predict
+from pixelproof.models.classifier import open_classifier
+from pixelproof.models.devices import DeviceImages, describe_device, find_device
+from pixelproof.models.training import Recipe, fine_tune
+from pixelproof.params.project import Baseline, Generate
 
 RESULTS = Path(__file__).with_name("gpu.json")
 SIDE, N, RUNS = 224, 64, 5

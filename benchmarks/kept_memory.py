@@ -21,14 +21,14 @@ RESULTS = Path(__file__).with_name("results.json")
 
 def measure(keep: bool) -> dict[str, float]:
     """Images a second of EfficientNet-Lite0 at 128 pixels, in this process."""
-    from pixelproof.tuning import keep_memory
+    from pixelproof.system.tuning import keep_memory
 
     if keep:
         keep_memory()
     import torch
 
-    from pixelproof.classifiers import open_classifier
-    from pixelproof.params import Baseline
+    from pixelproof.models.classifier import open_classifier
+    from pixelproof.params.project import Baseline
 
     classifier = open_classifier(Baseline("efficientnet_lite0", epochs=1), ("a", "b"), "x")
     optimizer = torch.optim.SGD(classifier.parameters(), 0.01, momentum=0.9)

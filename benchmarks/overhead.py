@@ -16,9 +16,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from pixelproof import records, spool
-from pixelproof.children import environment
-from pixelproof.params import load_params
+from pixelproof.params.project import load_params
+from pixelproof.system.processes import environment
+from pixelproof.tracking import outbox, records
 
 RUNS = 5
 RESULTS = Path(__file__).with_name("results.json")
@@ -44,12 +44,12 @@ def written_down() -> float:
     params = load_params()
     total = 0.0
     with tempfile.TemporaryDirectory() as folder:
-        spool.SPOOL = Path(folder)
+        outbox.SPOOL = Path(folder)
         for name in params.stages:
             stage, _, item = name.partition("@")
             start = time.perf_counter()
             found = records.of_stage(params, stage, item or None)
-            spool.put(found, name, records.pipeline_key(params), None)
+            outbox.put(found, name, records.pipeline_key(params), None)
             total += time.perf_counter() - start
     return total
 

@@ -32,29 +32,29 @@ from prefect.runtime import flow_run as flow_run_context
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from prefect.states import Completed, Failed
 
-from pixelproof.children import bound
 from pixelproof.errors import ParameterError, PixelproofError, one_line
-from pixelproof.figures import picture
-from pixelproof.files import read_json
-from pixelproof.hardening import FLOW_RUN
-from pixelproof.layout import GATE, METRICS
-from pixelproof.model_card import figures_table, rules_table
-from pixelproof.params import Params, load_params
-from pixelproof.pipeline import Children, StageError, places, stage_graph
-from pixelproof.projects import LABEL, project_name
-from pixelproof.report import read_results, result_markdown
-from pixelproof.sender import track_pipeline
-from pixelproof.servers import free_port, prefect_server
-from pixelproof.stores import require_absolute
-from pixelproof.trial import gate_of
-from pixelproof.verdict import verdict
-from pixelproof.worktrees import (
+from pixelproof.operations.servers import free_port, prefect_server
+from pixelproof.operations.stage_graph import Children, StageError, places, stage_graph
+from pixelproof.operations.worktrees import (
     bring_data,
     check_branch,
     commit_results,
     set_parameters,
     worktree,
 )
+from pixelproof.params.project import Params, load_params
+from pixelproof.paths import GATE, METRICS
+from pixelproof.promotion.contest import FLOW_RUN
+from pixelproof.promotion.fresh_draws import gate_of
+from pixelproof.promotion.model_card import figures_table, rules_table
+from pixelproof.reporting.figures import picture
+from pixelproof.reporting.report import read_results, result_markdown
+from pixelproof.reporting.verdict import verdict
+from pixelproof.system.files import read_json
+from pixelproof.system.processes import bound
+from pixelproof.system.projects import LABEL, project_name
+from pixelproof.tracking.session import track_pipeline
+from pixelproof.tracking.store import require_absolute
 
 ROOT = Path(__file__).resolve().parent.parent
 RETRY_SECONDS = 5

@@ -9,12 +9,12 @@ from prefect.states import Completed, Failed
 
 from harden import CHAMPION, ROOT, announce, keep_files, own_environment, workspace
 from pixelproof.errors import PixelproofError
-from pixelproof.files import read_json
-from pixelproof.layout import GATE
-from pixelproof.model_card import figures_table
-from pixelproof.pipeline import Children, places
-from pixelproof.stores import TRACKING
-from pixelproof.worktrees import bring_data, set_parameters
+from pixelproof.operations.stage_graph import Children, places
+from pixelproof.operations.worktrees import bring_data, set_parameters
+from pixelproof.paths import GATE
+from pixelproof.promotion.model_card import figures_table
+from pixelproof.system.files import read_json
+from pixelproof.tracking.store import TRACKING
 
 DEGRADED = f"{CHAMPION}.degraded"
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from ruamel.yaml import YAML
 
-from pixelproof.params import Params, load_params
+from pixelproof.params.project import Params, load_params
 
 ROOT = Path(__file__).parent.parent
 SIZE = 16

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pixelproof.ledger import LedgerWriter
-from pixelproof.params import Params, parse_params
+from pixelproof.evaluation.ledger import LedgerWriter
+from pixelproof.params.project import Params, parse_params
 
 IMAGES, DRAWS, N, SIDE = 300, 4, 8, 16
 

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from pixelproof.classifiers import Classifier, save_classifier
 from pixelproof.errors import ParameterError
-from pixelproof.gate import Verdict, decide
-from pixelproof.hardening import settle
-from pixelproof.records import Record
-from pixelproof.registry import OUTCOME, Registry, Version
-from pixelproof.stores import Store
-from pixelproof.tracking import Tracker
+from pixelproof.models.classifier import Classifier, save_classifier
+from pixelproof.promotion.contest import settle
+from pixelproof.promotion.gate import Verdict, decide
+from pixelproof.promotion.registry import OUTCOME, Registry, Version
+from pixelproof.tracking.client import Tracker
+from pixelproof.tracking.records import Record
+from pixelproof.tracking.store import Store
 from tests import planted
 from tests.conftest import SIZE
 from tests.tiny_network import factory

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pixelproof.against import Against, Side, compare_sides
 from pixelproof.errors import DataError, ParameterError
-from pixelproof.ledger import LedgerWriter
+from pixelproof.evaluation.ledger import LedgerWriter
+from pixelproof.reporting.before_after import Against, Side, compare_sides
 
 CLASSES = ["bad", "good"]
 PARAMS: dict[str, Any] = {

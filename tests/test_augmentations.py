@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from pixelproof.augmentations import augmentation
+from pixelproof.models.augmentations import augmentation
 
 NAMES = ["geometric", "colour", "erasing", "autoaugment"]
 

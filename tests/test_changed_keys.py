@@ -17,8 +17,8 @@ from dvc.repo import Repo
 from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
 
-from pixelproof.params import load_params
-from pixelproof.schema import RESERVED
+from pixelproof.params.project import load_params
+from pixelproof.params.validation import RESERVED
 from tests.conftest import ROOT
 from tests.repository import make_repository, run
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from pixelproof.class_names import is_known, match_classes
+from pixelproof.data.imagenet import imagenet_classes, wordnet_ids
 from pixelproof.errors import DataError
-from pixelproof.imagenet import imagenet_classes, wordnet_ids
+from pixelproof.models.class_names import is_known, match_classes
 
 IMAGENET = imagenet_classes()
 

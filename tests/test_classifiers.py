@@ -11,8 +11,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import pixelproof
-from pixelproof.architectures import find_architecture
-from pixelproof.classifiers import (
+from pixelproof.errors import DataError, IntegrityError, ParameterError
+from pixelproof.models.architectures import find_architecture
+from pixelproof.models.classifier import (
     Classifier,
     final_layer,
     load_classifier,
@@ -20,8 +21,7 @@ from pixelproof.classifiers import (
     save_classifier,
     seen_images,
 )
-from pixelproof.errors import DataError, IntegrityError, ParameterError
-from pixelproof.params import Baseline
+from pixelproof.params.project import Baseline
 from tests.conftest import no_room_beyond, write_params
 
 CLASSES = ("bad", "good")

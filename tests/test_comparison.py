@@ -4,14 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pixelproof.comparison import RESULT_COLUMNS, common_images, results, summary, without
 from pixelproof.core.pixel_index import pixel_index
-from pixelproof.core.statistics import rate_interval
+from pixelproof.core.statistics.intervals import rate_interval
 from pixelproof.errors import DataError, IntegrityError
-from pixelproof.ledger import COLUMNS, LedgerWriter, read_ledger, wrong_by_image
-from pixelproof.params import Params, parse_params
-from pixelproof.report import result_table
-from pixelproof.verdict import verdict
+from pixelproof.evaluation.ledger import COLUMNS, LedgerWriter, read_ledger, wrong_by_image
+from pixelproof.params.project import Params, parse_params
+from pixelproof.reporting.comparison import RESULT_COLUMNS, common_images, results, summary, without
+from pixelproof.reporting.report import result_table
+from pixelproof.reporting.verdict import verdict
 
 CLASSES = ["bad", "good"]
 

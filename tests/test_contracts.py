@@ -1,5 +1,6 @@
 """What everything later stands on: layers of imports, `deps`, names, the public surface."""
 
+import ast
 import importlib
 from pathlib import Path
 from typing import Any
@@ -10,40 +11,25 @@ from ruamel.yaml import YAML
 from tools import dependencies
 
 import pixelproof
-from pixelproof import cli
-from pixelproof.params import load_params
-from pixelproof.tracking import SERVED
+from pixelproof.cli import main
+from pixelproof.params.project import load_params
+from pixelproof.tracking.client import SERVED
 
 ROOT = Path(__file__).parent.parent
-LAYERS = [
-    ["cli"],
-    ["serve"],
-    ["announcing", "automations", "deployments", "services"],
-    ["repair"],
-    ["workflow", "profiles", "pipeline", "scoring", "worktrees", "lookback"],
-    ["commands", "damage", "demo", "hardening"],
-    ["sender"],
-    ["registry"],
-    ["tracking"],
-    ["spool", "model_card"],
-    ["records", "servers", "stores", "provenance"],
-    ["stages", "serving", "trial"],
-    ["gate"],
-    ["page"],
-    ["advice", "tables"],
-    ["against", "claims", "evaluation", "figures", "findings", "gallery", "masking", "report"],
-    ["template", "tradeoff", "verdict"],
-    ["sweep", "training", "probe", "comparison"],
-    ["adversarial", "change_sets", "ledger", "augmentations"],
-    ["classifiers", "architectures", "class_names", "imagenet", "own_code"],
-    ["images", "seen", "subsets"],
-    ["lockfile"],
-    ["params", "progress", "layout", "files", "devices", "children", "keeper", "tuning"],
-    ["wording"],
-    ["guard", "projects", "schema"],
-    ["core"],
-    ["errors"],
-]
+ROOMS = (  # each imports from those after it alone; `stages` stand beside `tracking`
+    "cli",
+    "operations",
+    "promotion",
+    "tracking",
+    "reporting",
+    "evaluation",
+    "models",
+    "data",
+    "params",
+    "system",
+    "core",
+)
+GROUND = {"errors", "paths"}  # below all of them
 
 
 @pytest.fixture(scope="module")
@@ -61,15 +47,21 @@ def _top(module: str) -> str:
 
 
 def test_imports_run_one_way(graph: grimp.ImportGraph) -> None:
-    level = {name: at for at, names in enumerate(LAYERS) for name in names}
+    level = {name: at for at, name in enumerate(ROOMS)} | {"stages": ROOMS.index("tracking")}
     ours = [name for name in graph.modules if name.startswith("pixelproof.")]
-    assert {_top(name) for name in ours} <= set(level), "each module has its layer"
+    assert {_top(name) for name in ours} == set(level) | GROUND, "each module has its room"
+    level |= dict.fromkeys(GROUND, len(ROOMS))
     for module in ours:
         for imported in graph.find_modules_directly_imported_by(module):
-            if not imported.startswith("pixelproof."):
-                continue
-            inner = _top(module) == _top(imported)
-            assert inner or level[_top(module)] <= level[_top(imported)], (module, imported)
+            if imported.startswith("pixelproof.") and _top(module) != _top(imported):
+                assert level[_top(module)] < level[_top(imported)], (module, imported)
+
+
+def test_a_room_says_what_it_is_for_and_nothing_else() -> None:
+    for path in (ROOT / "src" / "pixelproof").glob("**/__init__.py"):
+        if path.parent.name != "pixelproof":
+            (only,) = ast.parse(path.read_text()).body
+            assert isinstance(only, ast.Expr), path
 
 
 def test_core_knows_numpy_torch_and_scipy_alone(graph: grimp.ImportGraph) -> None:
@@ -81,24 +73,28 @@ def test_core_knows_numpy_torch_and_scipy_alone(graph: grimp.ImportGraph) -> Non
 
 
 def test_stages_know_neither_each_other_nor_tracking(graph: grimp.ImportGraph) -> None:
-    for stage in cli.STAGES:
+    for stage in main.STAGES:
         upstream = graph.find_upstream_modules(f"pixelproof.stages.{stage}")
         assert not {one for one in upstream if one.startswith("pixelproof.stages.")}
-        assert not upstream & {"mlflow", "prefect", "dvc", "pixelproof.tracking", "pixelproof.cli"}
+        assert not upstream & {
+            "mlflow",
+            "prefect",
+            "dvc",
+            "pixelproof.tracking.client",
+            "pixelproof.cli.main",
+        }
 
 
 def test_tracking_alone_knows_mlflow(graph: grimp.ImportGraph) -> None:
-    assert graph.find_modules_that_directly_import("mlflow") == {"pixelproof.tracking"}
-    told = graph.find_upstream_modules("pixelproof.serving")  # what MLflow loads a model with
+    assert graph.find_modules_that_directly_import("mlflow") == {"pixelproof.tracking.client"}
+    told = graph.find_upstream_modules("pixelproof.models.pyfunc")  # what MLflow loads a model with
     assert not told & {"mlflow", "prefect", "dvc"}
 
 
 def test_a_logged_model_carries_what_it_is_served_with(graph: grimp.ImportGraph) -> None:
-    closure = graph.find_upstream_modules("pixelproof.serving") | {"pixelproof.serving"}
-    needed = {one for one in closure if one.startswith("pixelproof")} | {
-        "pixelproof",
-        "pixelproof.core",
-    }
+    closure = graph.find_upstream_modules("pixelproof.models.pyfunc") | {"pixelproof.models.pyfunc"}
+    needed = {one for one in closure if one.startswith("pixelproof")}
+    needed |= {one.rpartition(".")[0] for one in needed if "." in one}  # their packages
     expected = {dependencies.source(one).removeprefix("src/pixelproof/") for one in needed}
     assert set(SERVED) == expected
 
@@ -108,7 +104,7 @@ def test_make_deps_changes_nothing(graph: grimp.ImportGraph) -> None:
     assert dependencies.written(text, graph) == text, "run `make deps`"
 
 
-@pytest.mark.parametrize("stage", cli.STAGES)
+@pytest.mark.parametrize("stage", main.STAGES)
 def test_deps_hold_the_code_that_can_change_the_result(
     graph: grimp.ImportGraph, pipeline: Any, stage: str
 ) -> None:
@@ -124,8 +120,8 @@ def test_deps_hold_the_code_that_can_change_the_result(
 def test_one_name_for_stage_module_section_and_command(pipeline: Any) -> None:
     sections = {"baseline": "baselines"}
     params = load_params(ROOT / "params.yaml")
-    assert tuple(pipeline) == cli.STAGES
-    for stage in cli.STAGES:
+    assert tuple(pipeline) == main.STAGES
+    for stage in main.STAGES:
         assert callable(importlib.import_module(f"pixelproof.stages.{stage}").run)
         assert hasattr(params, sections.get(stage, stage))
         body = dependencies.body(pipeline[stage])

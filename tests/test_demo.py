@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from pixelproof import demo
-from pixelproof.classifiers import open_classifier
-from pixelproof.cli import main
-from pixelproof.demo import ELPV, ELPV_MD5, IMAGENET, IMAGENET_MD5, fetch, provide_data
+from pixelproof.cli.main import main
+from pixelproof.data import demo
+from pixelproof.data.demo import ELPV, ELPV_MD5, IMAGENET, IMAGENET_MD5, fetch, provide_data
+from pixelproof.data.imagenet import wordnet_ids
+from pixelproof.data.images import read_image, to_array
 from pixelproof.errors import DataError, IntegrityError, ServiceError
-from pixelproof.imagenet import wordnet_ids
-from pixelproof.images import read_image, to_array
-from pixelproof.params import Baseline, load_params
+from pixelproof.models.classifier import open_classifier
+from pixelproof.params.project import Baseline, load_params
 from tests.conftest import ROOT
 
 

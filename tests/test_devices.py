@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from pixelproof.core.changes import apply_changes, apply_in_place, draw_changes
-from pixelproof.devices import DeviceImages, describe_device, find_device, room_for
+from pixelproof.core.pixel_changes import apply_changes, apply_in_place, draw_changes
 from pixelproof.errors import ParameterError
+from pixelproof.models.devices import DeviceImages, describe_device, find_device, room_for
 
 GPUS = torch.cuda.device_count()
 

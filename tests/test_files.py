@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pixelproof import files
 from pixelproof.errors import DataError, IntegrityError, NumericalError
+from pixelproof.system import files
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from pixelproof.core.pixel_index import pixel_index
 from pixelproof.errors import DataError, ParameterError
-from pixelproof.gate import Verdict, decide
+from pixelproof.promotion.gate import Verdict, decide
 from tests.planted import DRAWS, SIDE, N, ledger, params
 
 FRAGILE, ROBUST = 0.2, 0.02

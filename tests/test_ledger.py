@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pixelproof.errors import DataError, IntegrityError
-from pixelproof.ledger import LedgerWriter, read_ledger
+from pixelproof.evaluation.ledger import LedgerWriter, read_ledger
 
 
 def test_a_flipped_bit_is_never_read_as_a_prediction(tmp_path: Path) -> None:

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pixelproof.comparison import Comparison, boundary, common_images, results
-from pixelproof.core.gradient_free import square_attack
-from pixelproof.core.gradients import boundary_distance, fgsm, iterated_fgsm
-from pixelproof.ledger import LedgerWriter
-from pixelproof.masking import gradient_checks, masked
-from pixelproof.params import Params, parse_params
+from pixelproof.core.attacks.gradient import boundary_distance, fgsm, iterated_fgsm
+from pixelproof.core.attacks.square import square_attack
+from pixelproof.evaluation.ledger import LedgerWriter
+from pixelproof.params.project import Params, parse_params
+from pixelproof.reporting.comparison import Comparison, boundary, common_images, results
+from pixelproof.reporting.gradient_masking import gradient_checks, masked
 
 SIDE, COUNT, EPSILONS, STEPS, QUERIES = 8, 80, (2, 4), 5, 100
 IDS = np.arange(COUNT, dtype=np.uint64)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pixelproof.classifiers import Classifier, load_classifier, save_classifier
 from pixelproof.errors import IntegrityError
+from pixelproof.models.classifier import Classifier, load_classifier, save_classifier
 from tests.conftest import SIZE, draw_image, write_params
 from tests.repository import ENVIRONMENT, run
 from tests.tiny_network import factory

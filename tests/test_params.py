@@ -10,8 +10,8 @@ from ruamel.yaml import YAML
 
 from pixelproof import params as sections
 from pixelproof.errors import ParameterError
-from pixelproof.params import Attack, Select, load_params, parse_params
-from pixelproof.schema import RESERVED
+from pixelproof.params.project import Attack, Select, load_params, parse_params
+from pixelproof.params.validation import RESERVED
 from tests.conftest import ROOT
 
 

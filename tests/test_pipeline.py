@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from pixelproof.params import Compute
-from pixelproof.pipeline import Children, StageError, count_gpus, places, stage_graph
+from pixelproof.operations.stage_graph import Children, StageError, count_gpus, places, stage_graph
+from pixelproof.params.project import Compute
 from tests.conftest import ROOT
 from tests.repository import ENVIRONMENT, run
 

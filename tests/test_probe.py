@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pixelproof.classifiers import Classifier, open_classifier
 from pixelproof.errors import ParameterError
-from pixelproof.params import Baseline
-from pixelproof.probe import try_network
+from pixelproof.models.check import try_network
+from pixelproof.models.classifier import Classifier, open_classifier
+from pixelproof.params.project import Baseline
 from tests.tiny_network import factory
 
 

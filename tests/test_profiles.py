@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pixelproof.cli import main
-from pixelproof.demo import IMAGENET
+from pixelproof.cli.main import main
+from pixelproof.data.demo import IMAGENET
+from pixelproof.data.images import hex_id
+from pixelproof.data.splits import Row, choose_subset, split_of
 from pixelproof.errors import ParameterError
-from pixelproof.images import hex_id
-from pixelproof.params import load_params
-from pixelproof.profiles import list_profiles, use_profile
-from pixelproof.subsets import Row, choose_subset, split_of
+from pixelproof.params.profiles import list_profiles, use_profile
+from pixelproof.params.project import load_params
 from tests.conftest import ROOT
 from tests.repository import run
 

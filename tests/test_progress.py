@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from pixelproof import progress as module
-from pixelproof.progress import progress
+from pixelproof.system.progress import progress
 
 
 def test_a_log_gets_plain_lines(
@@ -25,7 +25,7 @@ def test_a_log_gets_plain_lines(
 
 def test_a_terminal_gets_a_bar() -> None:
     code = (
-        "from pixelproof.progress import progress\n"
+        "from pixelproof.system.progress import progress\n"
         "with progress(4, 'reading') as update:\n"
         "    for _ in range(4): update(1)\n"
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pixelproof.errors import ParameterError
-from pixelproof.projects import project_name, read_project
+from pixelproof.system.projects import project_name, read_project
 from tests.conftest import ROOT
 from tests.repository import run
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pixelproof.provenance import changed_params, lock_differences, stages_behind
+from pixelproof.reporting.provenance import changed_params, lock_differences, stages_behind
 from tests.conftest import write_data
 from tests.repository import make_repository, run
 

@@ -21,12 +21,12 @@ import numpy.typing as npt
 import pytest
 from torch import nn
 
-from pixelproof import files
-from pixelproof.classifiers import Classifier, load_classifier, save_classifier
 from pixelproof.errors import DataError, IntegrityError, ParameterError, ServiceError
-from pixelproof.hardening import settle
-from pixelproof.records import Record
-from pixelproof.registry import (
+from pixelproof.models.classifier import Classifier, load_classifier, save_classifier
+from pixelproof.models.pyfunc import ServedClassifier
+from pixelproof.promotion.contest import settle
+from pixelproof.promotion.fresh_draws import weights_of
+from pixelproof.promotion.registry import (
     CHAMPION,
     FROM,
     MODEL,
@@ -37,8 +37,8 @@ from pixelproof.registry import (
     Registry,
     Version,
 )
-from pixelproof.serving import ServedClassifier
-from pixelproof.trial import weights_of
+from pixelproof.system import files
+from pixelproof.tracking.records import Record
 from tests import racers
 from tests.conftest import ROOT, draw_image, write_params
 from tests.racers import (

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from pixelproof import training
-from pixelproof.commands import show
+from pixelproof.cli.commands import show
 from pixelproof.errors import IntegrityError, PixelproofError
-from pixelproof.files import sha256
-from pixelproof.params import load_params
-from pixelproof.repair import repair
+from pixelproof.models import training
+from pixelproof.operations.repair import repair
+from pixelproof.params.project import load_params
 from pixelproof.stages import finetune
+from pixelproof.system.files import sha256
 from tests.conftest import draw_image
 from tests.repository import ENVIRONMENT, make_repository, run, running
 

@@ -9,15 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pixelproof.claims import Claim, claims
-from pixelproof.comparison import Comparison, boundary, common_images, results, summary
-from pixelproof.findings import flips, sensor
-from pixelproof.ledger import LedgerWriter
-from pixelproof.masking import gradient_checks
-from pixelproof.page import markdown
-from pixelproof.params import Params, parse_params
-from pixelproof.report import result_name
-from pixelproof.tradeoff import costs, margins
+from pixelproof.evaluation.ledger import LedgerWriter
+from pixelproof.params.project import Params, parse_params
+from pixelproof.reporting.comparison import Comparison, boundary, common_images, results, summary
+from pixelproof.reporting.findings import flips, sensor
+from pixelproof.reporting.gradient_masking import gradient_checks
+from pixelproof.reporting.page import markdown
+from pixelproof.reporting.paper_claims import Claim, claims
+from pixelproof.reporting.report import result_name
+from pixelproof.reporting.tradeoff import costs, margins
 
 CLASSES = ["bad", "<script>alert(1)</script>"]
 COUNT, DRAWS = 300, 4
@@ -213,7 +213,7 @@ def test_claim_nine_tells_accuracy_and_not_error(better: Comparison) -> None:
 def test_the_page_stands_alone_and_escapes(
     better: Comparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pixelproof import page
+    from pixelproof.reporting import page
 
     monkeypatch.setattr(page, "gallery", lambda *arguments: [])  # needs images: tests/stages
     splits = {"held_out": {"by_class": dict.fromkeys(CLASSES, 150), "sha256": "0" * 64}}

@@ -2,10 +2,10 @@
 
 import pytest
 
-from pixelproof.gate import decide
-from pixelproof.hardening import sentence
-from pixelproof.registry import Version
-from pixelproof.scoring import compare_score
+from pixelproof.promotion.contest import sentence
+from pixelproof.promotion.gate import decide
+from pixelproof.promotion.monitoring import compare_score
+from pixelproof.promotion.registry import Version
 from tests.planted import ledger, params
 
 POINT = "8 pixels, stuck, in 16 of 16 px"

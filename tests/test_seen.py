@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from pixelproof import cli, files
-from pixelproof.classifiers import open_classifier, seen_images, seen_is_known
+from pixelproof.cli import main
+from pixelproof.data.images import hex_id, load_images
+from pixelproof.data.seen import declared_images
 from pixelproof.errors import DataError, IntegrityError, ParameterError
-from pixelproof.images import hex_id, load_images
-from pixelproof.layout import IMAGES, MODELS
-from pixelproof.params import Params
-from pixelproof.seen import declared_images
+from pixelproof.models.classifier import open_classifier, seen_images, seen_is_known
+from pixelproof.params.project import Params
+from pixelproof.paths import IMAGES, MODELS
+from pixelproof.system import files
 from tests.conftest import write_params
 from tests.stages.test_pipeline import STEPS
 
@@ -30,7 +31,7 @@ def toy(path: Path, **baseline: Any) -> Params:
 
 @pytest.fixture
 def params(project: Path) -> Params:
-    assert cli.main(["stage", "select"]) == 0
+    assert main.main(["stage", "select"]) == 0
     return toy(project)
 
 
@@ -82,7 +83,7 @@ def test_a_manifest_must_be_of_images_of_the_same_side(project: Path, params: Pa
 def test_unknown_is_said_wherever_figures_are(project: Path) -> None:
     toy(project, seen=None)
     for step in STEPS:
-        assert cli.main(["stage", *step]) == 0
+        assert main.main(["stage", *step]) == 0
     names = ["baseline", "clean", "stuck-8"]
     assert not any(seen_is_known(MODELS / name) for name in names), "arms inherit it"
     assert json.loads(Path("metrics/summary.json").read_text())["unknown_seen"] == names
@@ -94,7 +95,7 @@ def test_what_is_declared_is_left_out(project: Path, params: Params) -> None:
     expected = held_out(project / "known", 5, params)
     toy(project, seen="known")
     for step in STEPS[1:]:
-        assert cli.main(["stage", *step]) == 0
+        assert main.main(["stage", *step]) == 0
     train = set(load_images(IMAGES, "train", params.select).ids.tolist())
     for name in ("baseline", "clean"):
         assert seen_images(MODELS / name) == expected | train
@@ -106,12 +107,12 @@ def test_what_is_declared_is_left_out(project: Path, params: Params) -> None:
 def test_a_model_folder_passes_on_what_is_unknown(project: Path, params: Params) -> None:
     own = {"classifier": "python:tiny_network:factory", "epochs": 0}
     toy(project, **own, seen=None)
-    assert cli.main(["stage", "baseline", "baseline"]) == 0
+    assert main.main(["stage", "baseline", "baseline"]) == 0
     shutil.copytree(MODELS / "baseline", project / "mine")
     folder = {"classifier": "mine", "architecture": own["classifier"], "weights": None}
     for seen, known in ((None, False), ("none", True)):
         toy(project, **folder, epochs=0, seen=seen)
-        assert cli.main(["stage", "baseline", "baseline"]) == 0
+        assert main.main(["stage", "baseline", "baseline"]) == 0
         assert seen_is_known(MODELS / "baseline") is known
 
 
@@ -129,7 +130,7 @@ def test_of_which_weights_it_is_known(
 ) -> None:
     if weights.startswith("own"):
         toy(project, epochs=0)
-        assert cli.main(["stage", "baseline", "baseline"]) == 0
+        assert main.main(["stage", "baseline", "baseline"]) == 0
         shutil.copy(MODELS / "baseline" / "model.safetensors", project / weights)
     baseline = toy(project, classifier=classifier, weights=weights).baselines["baseline"]
     opened = open_classifier(baseline, ("bad", "good"), "baseline")

@@ -16,10 +16,11 @@ import pytest
 from mlflow import MlflowClient
 from PIL import Image
 
-from pixelproof import files, sender, spool, stores
 from pixelproof.errors import ParameterError, ServiceError
-from pixelproof.records import Record
-from pixelproof.tracking import Tracker
+from pixelproof.system import files
+from pixelproof.tracking import outbox, session, store
+from pixelproof.tracking.client import Tracker
+from pixelproof.tracking.records import Record
 from tests.conftest import write_params
 from tests.repository import ENVIRONMENT, make_repository, run
 from tests.servers import free_port, mlflow_command, proxy, server, wait_for
@@ -132,7 +133,7 @@ def test_a_file_that_is_away_for_a_moment_is_kept_later(
     ledger.write_bytes(b"ledger")
     record = Record("clean", "model", "evaluation", metrics=[("pi", 2.0, 0)])
     record = replace(record, artifacts=[ledger.name], started=1.0, ended=2.0)
-    tracker = Tracker(stores.find_store())
+    tracker = Tracker(store.find_store())
 
     def send() -> tuple[list[str], int]:
         tracker.flush()
@@ -140,12 +141,12 @@ def test_a_file_that_is_away_for_a_moment_is_kept_later(
         kept = [one.path for one in client(project).list_artifacts(run_id)]
         return kept, len(client(project).get_metric_history(run_id, "pi"))
 
-    spool.put([record], "evaluate@clean", "key", None)
+    outbox.put([record], "evaluate@clean", "key", None)
     ledger.rename(project / "elsewhere")  # as DVC does when it commits an output
     assert send() == ([], 1)
     (project / "elsewhere").rename(ledger)
     for _ in range(2):
-        spool.put([record], "", "key", None)
+        outbox.put([record], "", "key", None)
         assert send() == (["clean.parquet"], 1), "the file, and each figure once"
 
 
@@ -250,7 +251,7 @@ def project_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 class TestStore:
     def test_its_own_by_default(self, project_folder: Path) -> None:
         folder = project_folder / "mlruns"
-        assert stores.find_store() == stores.Store(f"sqlite:///{folder}/mlflow.db", folder)
+        assert store.find_store() == store.Store(f"sqlite:///{folder}/mlflow.db", folder)
 
     def test_of_the_project_where_dvc_runs_an_experiment(
         self, project_folder: Path, monkeypatch: pytest.MonkeyPatch
@@ -259,16 +260,16 @@ class TestStore:
         copy.mkdir(parents=True)
         (copy / "params.yaml").touch()
         monkeypatch.chdir(copy)
-        assert stores.find_store().folder == project_folder / "mlruns"
+        assert store.find_store().folder == project_folder / "mlruns"
 
     def test_a_relative_database_is_the_projects_or_refused(
         self, project_folder: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///runs/mlflow.db")
-        assert stores.find_store().uri == f"sqlite:///{project_folder}/runs/mlflow.db"
+        assert store.find_store().uri == f"sqlite:///{project_folder}/runs/mlflow.db"
         monkeypatch.chdir(project_folder.parent)
         with pytest.raises(ParameterError, match=r"absolute address, sqlite:////folder/runs"):
-            stores.find_store()
+            store.find_store()
 
     @pytest.mark.parametrize("uri", ["mlruns", "file:///tmp/mlruns", "./mlruns"])
     def test_a_folder_is_refused(
@@ -276,7 +277,7 @@ class TestStore:
     ) -> None:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
         with pytest.raises(ParameterError, match="expected a server"):
-            stores.find_store()
+            store.find_store()
 
     def test_a_password_is_not_shown(
         self, project_folder: Path, monkeypatch: pytest.MonkeyPatch
@@ -284,7 +285,7 @@ class TestStore:
         uri = f"http://me:canary@127.0.0.1:{free_port()}"
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
         with pytest.raises(ServiceError, match=r"http://…@127\.0\.0\.1") as caught:
-            stores.check_store()
+            store.check_store()
         assert "canary" not in str(caught.value)
 
 
@@ -292,9 +293,9 @@ def test_a_password_is_not_shown_in_mid_run(
     project_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    store = stores.Store(f"http://me:canary@127.0.0.1:{free_port()}", None)
+    remote = store.Store(f"http://me:canary@127.0.0.1:{free_port()}", None)
     with pytest.raises(ServiceError, match=r"//…@127\.0\.0\.1") as caught:
-        Tracker(store)
+        Tracker(remote)
     assert "canary" not in str(caught.value)
 
 
@@ -315,8 +316,8 @@ def test_a_dead_server_is_told_at_once(command: list[str], tmp_path: Path) -> No
 
 def test_several_processes_make_one_fresh_database(project_folder: Path) -> None:
     code = (
-        "from pixelproof.stores import find_store\n"
-        "from pixelproof.tracking import Tracker\n"
+        "from pixelproof.tracking.store import find_store\n"
+        "from pixelproof.tracking.client import Tracker\n"
         "print(Tracker(find_store()).begin('key', 'test'))\n"
     )
     started = [
@@ -400,16 +401,16 @@ def test_lost_replies_errors_and_silence(tmp_path: Path, monkeypatch: pytest.Mon
 
 def put(name: str, parent: str | None = None) -> Path:
     record = Record(name, "data", "select", metrics=[("images", 1.0, 0)], started=1.0, ended=2.0)
-    before = set(spool.waiting())
-    spool.put([record], "", "key", parent)
-    (path,) = set(spool.waiting()) - before
+    before = set(outbox.waiting())
+    outbox.put([record], "", "key", parent)
+    (path,) = set(outbox.waiting()) - before
     return path
 
 
 def test_what_can_never_be_sent_is_set_aside_and_the_rest_goes(
     project_folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    tracker = Tracker(stores.find_store())
+    tracker = Tracker(store.find_store())
     gone = tracker.begin("gone", "test")
     with tracker.service() as client:
         client.delete_run(gone)
@@ -418,15 +419,15 @@ def test_what_can_never_be_sent_is_set_aside_and_the_rest_goes(
     torn.write_bytes(torn.read_bytes()[:100])
     altered.write_text(altered.read_text().replace("1.0", "9.0"))
     put("sound")
-    foreign = spool.SPOOL / f"{'9' * 20}-1.json"
+    foreign = outbox.SPOOL / f"{'9' * 20}-1.json"
     files.write_sealed(foreign, {"record": {"unknown": 1}})
     put("later")
-    assert sender.send() == 2
+    assert session.send() == 2
     names = {one.info.run_name for one in tracker._search({"pixelproof.kind": "data"})}
     assert names == {"sound", "later"}
     refused = {*orphans, torn, altered, foreign}
-    assert {one.name for one in spool.REFUSED.iterdir()} == {one.name for one in refused}
-    assert not spool.waiting()
+    assert {one.name for one in outbox.REFUSED.iterdir()} == {one.name for one in refused}
+    assert not outbox.waiting()
     said = [one for one in capfd.readouterr().err.splitlines() if "refused" in one]
     assert len(said) == 5
     for path, reason in zip(
@@ -436,7 +437,7 @@ def test_what_can_never_be_sent_is_set_aside_and_the_rest_goes(
     ):
         (line,) = [one for one in said if path.name in one]
         assert reason in line
-    assert sender.send() == 0
+    assert session.send() == 0
 
 
 def test_a_server_that_is_not_in_order_has_nothing_set_aside(
@@ -449,12 +450,12 @@ def test_a_server_that_is_not_in_order_has_nothing_set_aside(
         with proxy(port, lambda path: "pass" if path == "/health" else mode["answer"]) as uri:
             monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
             monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-            tracker = Tracker(stores.find_store())
+            tracker = Tracker(store.find_store())
             paths = [put("one"), put("two", "0" * 32), put("three")]
             for mode["answer"] in ("404", "500"):
                 with pytest.raises(ServiceError):
                     tracker.flush()
-                assert spool.waiting() == paths
+                assert outbox.waiting() == paths
             mode["answer"] = "pass"
             assert tracker.flush() == 2
-            assert [one.name for one in spool.REFUSED.iterdir()] == [paths[1].name]
+            assert [one.name for one in outbox.REFUSED.iterdir()] == [paths[1].name]

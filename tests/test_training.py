@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from pixelproof import training
-from pixelproof.change_sets import ChangeSet, load_change_set
-from pixelproof.classifiers import Classifier
-from pixelproof.core.changes import apply_changes
-from pixelproof.devices import DeviceImages
+from pixelproof.core.pixel_changes import apply_changes
+from pixelproof.data.drawn_changes import ChangeSet, load_change_set
+from pixelproof.data.images import ImageSet, load_images
 from pixelproof.errors import DataError, IntegrityError, NumericalError
-from pixelproof.images import ImageSet, load_images
-from pixelproof.params import load_params
+from pixelproof.models import training
+from pixelproof.models.classifier import Classifier
+from pixelproof.models.devices import DeviceImages
+from pixelproof.models.training import Checkpoint, Recipe, fine_tune
+from pixelproof.params.project import load_params
 from pixelproof.stages import generate, select
-from pixelproof.training import Checkpoint, Recipe, fine_tune
 from tests.conftest import no_room_beyond
 from tests.tiny_network import factory
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pixelproof.tuning import SPINS
+from pixelproof.system.tuning import SPINS
 from tests.repository import ENVIRONMENT
 
 
@@ -36,6 +36,6 @@ def test_a_command_that_computes_has_waiting_threads_sleep(tmp_path: Path) -> No
     [("GOMP_SPINCOUNT", "77", "'77'"), ("OMP_WAIT_POLICY", "PASSIVE", "'0'")],
 )
 def test_a_setting_of_ones_own_stays(tmp_path: Path, name: str, value: str, expected: str) -> None:
-    code = "from pixelproof.tuning import limit_spinning; limit_spinning(); import torch"
+    code = "from pixelproof.system.tuning import limit_spinning; limit_spinning(); import torch"
     said = _environment_of_openmp(tmp_path, "-c", code, **{name: value})
     assert f"GOMP_SPINCOUNT = {expected}" in said

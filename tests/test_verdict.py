@@ -6,12 +6,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from pixelproof.advice import next_steps
-from pixelproof.comparison import Comparison, common_images, results, summary
-from pixelproof.gate import decide
-from pixelproof.params import Model, Params, parse_params
-from pixelproof.tradeoff import costs, margins
-from pixelproof.verdict import judgements, verdict
+from pixelproof.params.project import Model, Params, parse_params
+from pixelproof.promotion.gate import decide
+from pixelproof.reporting.advice import next_steps
+from pixelproof.reporting.comparison import Comparison, common_images, results, summary
+from pixelproof.reporting.tradeoff import costs, margins
+from pixelproof.reporting.verdict import judgements, verdict
 from tests.planted import DRAWS, SIDE, N, ledger, params
 
 FOOLED = {"whitebox_fgsm": 0.5, "whitebox_iterated": 0.9}

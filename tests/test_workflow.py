@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from pixelproof import workflow
-from pixelproof.params import load_params
+from pixelproof.operations import run as workflow
+from pixelproof.params.project import load_params
 from tests.conftest import ROOT
 from tests.repository import ENVIRONMENT, make_repository, run, running
 from tests.servers import free_port

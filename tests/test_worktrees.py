@@ -6,9 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from pixelproof import stores
 from pixelproof.errors import DataError, ParameterError, PipelineError
-from pixelproof.worktrees import bring_data, commit_results, idle, set_parameters, worktree
+from pixelproof.operations.worktrees import (
+    bring_data,
+    commit_results,
+    idle,
+    set_parameters,
+    worktree,
+)
+from pixelproof.tracking import store
 from tests.conftest import write_data
 from tests.repository import ENVIRONMENT, make_repository, run
 
@@ -73,7 +79,7 @@ def test_hooks_and_relative_remotes_of_a_person(root: Path) -> None:
 
 def test_one_run_at_a_time(root: Path) -> None:
     code = (
-        "from pathlib import Path; from pixelproof.worktrees import worktree\n"
+        "from pathlib import Path; from pixelproof.operations.worktrees import worktree\n"
         "with worktree(Path(), 'HEAD', 'harden'): pass"
     )
     with worktree(root, "HEAD", "harden"):
@@ -195,9 +201,9 @@ def test_a_run_elsewhere_needs_an_absolute_address(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     with pytest.raises(ParameterError, match="MLFLOW_TRACKING_URI: expected an absolute address"):
-        stores.require_absolute()
+        store.require_absolute()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////srv/mlflow.db")
-    stores.require_absolute()
+    store.require_absolute()
 
 
 def test_git_that_refuses_is_told(tmp_path: Path) -> None:

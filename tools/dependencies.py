@@ -22,12 +22,13 @@ CODE = "src/"
 WITHOUT_EFFECT = {
     "pixelproof",
     "pixelproof.cli",
+    "pixelproof.cli.main",
     "pixelproof.errors",
-    "pixelproof.layout",
-    "pixelproof.own_code",
-    "pixelproof.progress",
-    "pixelproof.schema",
-    "pixelproof.tracking",
+    "pixelproof.paths",
+    "pixelproof.models.own_code",
+    "pixelproof.system.progress",
+    "pixelproof.params.validation",
+    "pixelproof.tracking.client",
 }
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pixelproof.core.changes import (
+from pixelproof.core.pixel_changes import (
     Changes,
     apply_changes,
     apply_in_place,
@@ -163,7 +163,7 @@ def test_seed_draw_and_image_each_matter() -> None:
 def test_another_process_draws_the_same() -> None:
     code = (
         "import numpy as np, sys\n"
-        "from pixelproof.core.changes import draw_changes\n"
+        "from pixelproof.core.pixel_changes import draw_changes\n"
         "c = draw_changes(np.arange(9, dtype=np.uint64), 20, (50, 50), seed=3)\n"
         "sys.stdout.buffer.write(c.positions.tobytes() + c.values.tobytes())\n"
     )

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pixelproof.core.counters import image_keys, random_words
-from pixelproof.core.gradient_free import square_attack
+from pixelproof.core.attacks.square import square_attack
+from pixelproof.core.counter_random import image_keys, random_words
 
 SIDE, COUNT = 9, 30
 IDS = np.arange(1, COUNT + 1, dtype=np.uint64) * np.uint64(0x123456789ABCDEF)

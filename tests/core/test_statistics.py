@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import optimize, stats
 from sklearn.metrics import balanced_accuracy_score
 
-from pixelproof.core.statistics import (
+from pixelproof.core.statistics.intervals import (
     balanced_accuracy,
     effective_trials,
     holm,

@@ -19,7 +19,7 @@ from typing import Any, Self
 
 import pytest
 
-from pixelproof.projects import project_name
+from pixelproof.system.projects import project_name
 from tests.conftest import ROOT
 from tests.repository import ENVIRONMENT, run, run_with
 from tests.servers import free_port
@@ -81,9 +81,9 @@ ACCESS = {"PREFECT_API_URL", "PREFECT_API_AUTH_STRING"}
 NOTIFY = """
 import sys
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
-from pixelproof.automations import ensure_automations
-from pixelproof.deployments import prefect_client
-from pixelproof.projects import read_project
+from pixelproof.operations.automations import ensure_automations
+from pixelproof.operations.deployments import prefect_client
+from pixelproof.system.projects import read_project
 
 url, project = sys.argv[1], read_project()
 body = {"subject": "{{subject}}", "body": "{{body}}"}
@@ -223,7 +223,7 @@ class Serving:
                 line = path.with_name("cmdline").read_text().replace("\0", " ")
             except OSError:
                 continue
-            if ours and line and words in line and "keeper.py" not in line:
+            if ours and line and words in line and "subreaper.py" not in line:
                 found.append(int(path.parent.name))
         return found
 
@@ -394,7 +394,7 @@ def test_a_prefect_server_that_dies_is_started_anew_and_its_run_completes(
     flow_run = serving.start("harden/harden-nightly", seconds=8)
     wait(lambda: serving.state(flow_run) == "Running")
     (server,) = serving.processes(
-        "pixelproof.guard:guarded --host 127.0.0.1 --port " + serving.port
+        "pixelproof.operations.guard:guarded --host 127.0.0.1 --port " + serving.port
     )
     os.kill(server, signal.SIGKILL)
     wait(lambda: serving.state(flow_run) == "Completed", 120)

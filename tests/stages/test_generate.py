@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pixelproof.change_sets import Wanted, load_change_set, write_change_set
-from pixelproof.core.changes import Channels, draw_changes
+from pixelproof.core.pixel_changes import Channels, draw_changes
+from pixelproof.data.drawn_changes import Wanted, load_change_set, write_change_set
+from pixelproof.data.images import ImageSet, load_images
 from pixelproof.errors import DataError, IntegrityError
-from pixelproof.files import read_json
-from pixelproof.images import ImageSet, load_images
-from pixelproof.params import Generate, Params
+from pixelproof.params.project import Generate, Params
 from pixelproof.stages import generate, select
+from pixelproof.system.files import read_json
 from tests.conftest import write_params
 
 TEST = Path("artifacts/changes/test")
@@ -46,7 +46,7 @@ def test_bytes_depend_on_no_batch_size_and_no_process(images: ImageSet) -> None:
 def test_halves_drawn_apart_are_the_whole(images: ImageSet) -> None:
     code = (
         "import sys, numpy as np\n"
-        "from pixelproof.core.changes import draw_changes\n"
+        "from pixelproof.core.pixel_changes import draw_changes\n"
         "ids = np.load('ids.npy')[int(sys.argv[1])::2]\n"
         "np.save(sys.argv[1], draw_changes(ids, 8, (16, 16), seed=6, draw=2).positions)\n"
     )

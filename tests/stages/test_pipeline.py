@@ -15,11 +15,11 @@ import pytest
 from PIL import Image
 
 import pixelproof
-from pixelproof import cli
-from pixelproof.adversarial import load_adversarial_set
-from pixelproof.images import load_images, read_image, to_array
-from pixelproof.ledger import read_ledger
-from pixelproof.params import load_params
+from pixelproof.cli import main
+from pixelproof.data.adversarial_sets import load_adversarial_set
+from pixelproof.data.images import load_images, read_image, to_array
+from pixelproof.evaluation.ledger import read_ledger
+from pixelproof.params.project import load_params
 from tests.conftest import ROOT, write_params
 
 STEPS = [
@@ -39,7 +39,7 @@ STEPS = [
 @pytest.fixture
 def finished(project: Path) -> Path:
     for step in STEPS:
-        assert cli.main(["stage", *step]) == 0
+        assert main.main(["stage", *step]) == 0
     return project
 
 
@@ -116,8 +116,8 @@ def test_originals_alone_on_images_that_are_all_held_out(project: Path) -> None:
         ["evaluate", "one"],
         ["evaluate", "two"],
     ):
-        assert cli.main(["stage", *step]) == 0
-    code = cli.main(["stage", "compare"])
+        assert main.main(["stage", *step]) == 0
+    code = main.main(["stage", "compare"])
     ledgers = [read_ledger(Path(f"artifacts/ledger/{name}.parquet")) for name in ("one", "two")]
     clean = [one[one["experiment"] == "clean"] for one in ledgers]
     assert all(len(one) == 80 for one in clean)
@@ -127,7 +127,7 @@ def test_originals_alone_on_images_that_are_all_held_out(project: Path) -> None:
     if common:
         digest = json.loads(Path("metrics/summary.json").read_text())
         assert digest["common_images"] == common
-        assert cli.main(["show"]) == 0
+        assert main.main(["show"]) == 0
 
 
 def test_a_second_run_gives_the_same_bytes(finished: Path) -> None:
@@ -138,7 +138,7 @@ def test_a_second_run_gives_the_same_bytes(finished: Path) -> None:
 
     before = contents()
     for step in STEPS:
-        assert cli.main(["stage", *step]) == 0
+        assert main.main(["stage", *step]) == 0
     assert contents() == before
 
 
@@ -151,7 +151,7 @@ def test_without_a_common_image_the_report_says_so(
     ledger["prediction"] = ledger["label"].map(other).astype("string")  # a model always wrong
     ledger.to_parquet(path, index=False)
     capsys.readouterr()
-    assert cli.main(["stage", "compare"]) == 3
+    assert main.main(["stage", "compare"]) == 3
     said = capsys.readouterr().err.splitlines()[-1].removeprefix("pixelproof: ")
     assert said.startswith("no held-out image is classified right by all of baseline, clean")
     assert "clean 0" in said
@@ -159,7 +159,7 @@ def test_without_a_common_image_the_report_says_so(
 
 
 def test_what_a_person_sees(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["show"]) == 0
+    assert main.main(["show"]) == 0
     shown = capsys.readouterr().out
     assert "stuck-8" in shown
     assert "with 64 stuck pixels (25 %), on " in shown
@@ -170,16 +170,16 @@ def test_what_a_person_sees(finished: Path, capsys: pytest.CaptureFixture[str]) 
     words = {"words": "REJECTED: stuck-8", "weights": weights}
     Path("artifacts/gate").mkdir()
     Path("artifacts/gate/verdict.json").write_text(json.dumps(words))
-    assert cli.main(["show"]) == 0
+    assert main.main(["show"]) == 0
     assert "The gate, on fresh draws: REJECTED: stuck-8" in capsys.readouterr().out
     Path("artifacts/gate/verdict.json").write_text(json.dumps({**words, "weights": "0" * 64}))
-    assert cli.main(["show"]) == 0
+    assert main.main(["show"]) == 0
     assert "The gate" not in capsys.readouterr().out, "it was of other weights"
     assert "metrics/results.csv" in shown
 
     Path("data/broken.png").write_bytes(b"")
     good = "data/good/000.png"
-    assert cli.main(["predict", "artifacts/models/stuck-8", good, "data/broken.png"]) == 3
+    assert main.main(["predict", "artifacts/models/stuck-8", good, "data/broken.png"]) == 3
     out, err = capsys.readouterr()
     path, name, probability = out.strip().split("\t")
     assert path == good
@@ -194,11 +194,11 @@ def test_what_a_person_sees(finished: Path, capsys: pytest.CaptureFixture[str]) 
 
     odd = Path(os.fsdecode(b"data/\xff\n.png"))
     shutil.copy(good, odd)
-    assert cli.main(["predict", "artifacts/models/stuck-8", str(odd)]) == 0
+    assert main.main(["predict", "artifacts/models/stuck-8", str(odd)]) == 0
     assert capsys.readouterr().out.startswith("data/\\xff\\n.png\t")
 
     arguments = ["--draws", "stuck", "--n", "8", "--images", "3"]
-    assert cli.main(["export", "changed", *arguments]) == 0
+    assert main.main(["export", "changed", *arguments]) == 0
     written = {str(one.relative_to("changed")) for one in Path("changed").rglob("*.png")}
     images = load_images(Path("artifacts/images"), "held_out", load_params().select)
     expected = set()
@@ -214,8 +214,8 @@ def test_what_a_person_sees(finished: Path, capsys: pytest.CaptureFixture[str]) 
         assert np.array_equal(first, images.pixels[row])
         assert 1 <= (first != second).any(axis=0).sum() <= 8
     assert written == expected
-    assert cli.main(["export", "changed"]) == 3, "an existing folder stays as it is"
-    assert cli.main(["export", "other", "--n", "65"]) == 2
+    assert main.main(["export", "changed"]) == 3, "an existing folder stays as it is"
+    assert main.main(["export", "other", "--n", "65"]) == 2
     assert "--n: expected 1 to 64, got 65" in capsys.readouterr().err
 
 
@@ -232,27 +232,27 @@ def test_results_that_are_none_are_named(
     project: Path, capsys: pytest.CaptureFixture[str], name: str, content: str | None, code: int
 ) -> None:
     shutil.copytree(ROOT / "metrics", "metrics")
-    assert cli.main(["show"]) == 0
+    assert main.main(["show"]) == 0
     path = Path("metrics", name)
     path.unlink() if content is None else path.write_text(content)
     capsys.readouterr()
-    assert cli.main(["show"]) == code
+    assert main.main(["show"]) == code
     assert capsys.readouterr().err.startswith(f"pixelproof: metrics/{name}: ")
 
 
 def test_a_port_beyond_all_ports_is_a_word_of_usage(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
-        cli.main(["ui", "--port", "99999"])
+        main.main(["ui", "--port", "99999"])
     assert "--port: expected 1 to 65485, got 99999" in capsys.readouterr().err
 
 
 def test_what_cannot_be_written_is_told_before_the_training(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["stage", "select"]) == 0
+    assert main.main(["stage", "select"]) == 0
     Path("plots").write_text("in the way")
     capsys.readouterr()
-    assert cli.main(["stage", "baseline", "baseline"]) == 3
+    assert main.main(["stage", "baseline", "baseline"]) == 3
     said = capsys.readouterr().err
     assert said.startswith("pixelproof: plots/curves/baseline.csv: cannot be written: ")
     assert not list(Path("artifacts/checkpoints").rglob("state.pt"))
@@ -290,11 +290,11 @@ def test_errors_are_one_line_with_a_code(
     code: int,
     expected: str,
 ) -> None:
-    assert cli.main(arguments) == code
+    assert main.main(arguments) == code
     err = capsys.readouterr().err
     assert expected in err
     assert len(err.splitlines()) == 1
-    assert cli.main(["--debug", *arguments]) == code
+    assert main.main(["--debug", *arguments]) == code
     assert "Traceback" in capsys.readouterr().err
 
 
@@ -304,7 +304,7 @@ def test_a_new_head_is_told_of_and_why(project: Path, capsys: pytest.CaptureFixt
 
     write_params(Path("params.yaml"), foreign)
     for step in STEPS[:2]:
-        assert cli.main(["stage", *step]) == 0
+        assert main.main(["stage", *step]) == 0
     why = "the classifier knows none of them"
     line = f"baseline baseline: a new head for the 2 classes of the images: {why}\n"
     assert line in capsys.readouterr().err
@@ -322,10 +322,10 @@ def test_defects_that_the_images_do_not_have_are_named_before_any_work(
         content["compare"]["defects"] = ["defective"]
 
     if step != ["select"]:
-        assert cli.main(["stage", "select"]) == 0
+        assert main.main(["stage", "select"]) == 0
     before = set(Path().rglob("*"))
     write_params(Path("params.yaml"), foreign)
-    assert cli.main(["stage", *step]) == 2
+    assert main.main(["stage", *step]) == 2
     expected = "compare.defects: expected classes of data/ (bad, good), got 'defective'; name in"
     assert expected in capsys.readouterr().err
     assert set(Path().rglob("*")) == before

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pixelproof.data.images import hex_id, image_id, load_images, read_image, to_array
+from pixelproof.data.splits import Row, balance, quotas, split_of
 from pixelproof.errors import DataError, IntegrityError
-from pixelproof.images import hex_id, image_id, load_images, read_image, to_array
-from pixelproof.params import Params
+from pixelproof.params.project import Params
 from pixelproof.stages import select
-from pixelproof.subsets import Row, balance, quotas, split_of
 from tests.conftest import draw_image, write_params
 
 IMAGES = Path("artifacts/images")
@@ -294,7 +294,7 @@ def test_images_of_other_parameters_are_refused(project: Path, key: str, value: 
     assert expected in str(caught.value)
 
 
-RUN = "from pixelproof.cli import main; raise SystemExit(main(['stage', 'select']))"
+RUN = "from pixelproof.cli.main import main; raise SystemExit(main(['stage', 'select']))"
 
 
 def test_a_full_disk_is_named(project: Path) -> None:

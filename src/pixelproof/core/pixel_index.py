@@ -1,6 +1,6 @@
 """The Pixel-index Pi: how readily a classifier errs, for the pixels that were changed."""
 
-from pixelproof.core.changes import parse_values
+from pixelproof.core.pixel_changes import parse_values
 
 
 def value_range(values: str) -> float:

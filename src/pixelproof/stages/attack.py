@@ -5,16 +5,16 @@ from pathlib import Path
 
 import numpy as np
 
-from pixelproof import files
-from pixelproof.adversarial import write_adversarial_set
-from pixelproof.classifiers import Classifier, load_classifier
-from pixelproof.core.gradients import fgsm
-from pixelproof.devices import DeviceImages, find_device, room_for
-from pixelproof.images import load_images
-from pixelproof.layout import ADVERSARIAL, IMAGES, MODELS
-from pixelproof.params import Attack, Params
-from pixelproof.progress import progress
-from pixelproof.sweep import Int64, Update, attack_batches, predict
+from pixelproof.core.attacks.gradient import fgsm
+from pixelproof.data.adversarial_sets import write_adversarial_set
+from pixelproof.data.images import load_images
+from pixelproof.evaluation.prediction import Int64, Update, attack_batches, predict
+from pixelproof.models.classifier import Classifier, load_classifier
+from pixelproof.models.devices import DeviceImages, find_device, room_for
+from pixelproof.params.project import Attack, Params
+from pixelproof.paths import ADVERSARIAL, IMAGES, MODELS
+from pixelproof.system import files
+from pixelproof.system.progress import progress
 
 
 def _write_fooling(

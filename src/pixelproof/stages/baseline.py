@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from pixelproof.classifiers import DECLARED, open_classifier, seen_images
-from pixelproof.devices import find_device, room_for
-from pixelproof.images import load_images
-from pixelproof.layout import CHECKPOINTS, IMAGES, MODELS
-from pixelproof.params import Params
-from pixelproof.probe import try_network
-from pixelproof.progress import say
-from pixelproof.seen import declared_images
-from pixelproof.training import Checkpoint, Recipe, check_places, fine_tune, store_model
+from pixelproof.data.images import load_images
+from pixelproof.data.seen import declared_images
+from pixelproof.models.check import try_network
+from pixelproof.models.classifier import DECLARED, open_classifier, seen_images
+from pixelproof.models.devices import find_device, room_for
+from pixelproof.models.training import Checkpoint, Recipe, check_places, fine_tune, store_model
+from pixelproof.params.project import Params
+from pixelproof.paths import CHECKPOINTS, IMAGES, MODELS
+from pixelproof.system.progress import say
 
 
 def run(params: Params, name: str) -> None:

@@ -6,10 +6,13 @@ from typing import Any
 
 import pandas as pd
 
-from pixelproof import files
-from pixelproof.claims import claims
-from pixelproof.classifiers import seen_images, seen_is_known
-from pixelproof.comparison import (
+from pixelproof.data.images import hex_id, load_images
+from pixelproof.errors import DataError
+from pixelproof.evaluation.ledger import read_ledger
+from pixelproof.models.classifier import seen_images, seen_is_known
+from pixelproof.params.project import Params
+from pixelproof.paths import IMAGES, LEDGER, METRICS, MODELS, OTHERS, PLOTS
+from pixelproof.reporting.comparison import (
     Comparison,
     Ledgers,
     boundary,
@@ -19,15 +22,12 @@ from pixelproof.comparison import (
     summary,
     without,
 )
-from pixelproof.errors import DataError
-from pixelproof.figures import draw_error_rates
-from pixelproof.images import hex_id, load_images
-from pixelproof.layout import IMAGES, LEDGER, METRICS, MODELS, OTHERS, PLOTS
-from pixelproof.ledger import read_ledger
-from pixelproof.masking import gradient_checks, masked
-from pixelproof.page import failed_page, markdown, write_page
-from pixelproof.params import Params
-from pixelproof.tradeoff import costs, margins
+from pixelproof.reporting.figures import draw_error_rates
+from pixelproof.reporting.gradient_masking import gradient_checks, masked
+from pixelproof.reporting.page import failed_page, markdown, write_page
+from pixelproof.reporting.paper_claims import claims
+from pixelproof.reporting.tradeoff import costs, margins
+from pixelproof.system import files
 
 REPORTS = Path("reports")
 

@@ -3,14 +3,14 @@
 import numpy as np
 import torch
 
-from pixelproof.classifiers import Classifier, load_classifier
-from pixelproof.devices import describe_computation, find_device, room_for
-from pixelproof.evaluation import Evaluation, count_passes
-from pixelproof.images import load_images
-from pixelproof.layout import CHANGES, IMAGES, LEDGER, MODELS
-from pixelproof.ledger import LedgerWriter
-from pixelproof.params import Params
-from pixelproof.progress import progress
+from pixelproof.data.images import load_images
+from pixelproof.evaluation.ledger import LedgerWriter
+from pixelproof.evaluation.measure import Evaluation, count_passes
+from pixelproof.models.classifier import Classifier, load_classifier
+from pixelproof.models.devices import describe_computation, find_device, room_for
+from pixelproof.params.project import Params
+from pixelproof.paths import CHANGES, IMAGES, LEDGER, MODELS
+from pixelproof.system.progress import progress
 
 
 def run(params: Params, model: str) -> None:

@@ -1,12 +1,12 @@
 """Small-scale retraining (Section 6.2): one classifier an arm, the controls among them."""
 
-from pixelproof.change_sets import load_change_set
-from pixelproof.classifiers import load_classifier, seen_images
-from pixelproof.devices import find_device, room_for
-from pixelproof.images import load_images
-from pixelproof.layout import CHANGES, CHECKPOINTS, IMAGES, MODELS
-from pixelproof.params import Params
-from pixelproof.training import Checkpoint, Recipe, check_places, fine_tune, store_model
+from pixelproof.data.drawn_changes import load_change_set
+from pixelproof.data.images import load_images
+from pixelproof.models.classifier import load_classifier, seen_images
+from pixelproof.models.devices import find_device, room_for
+from pixelproof.models.training import Checkpoint, Recipe, check_places, fine_tune, store_model
+from pixelproof.params.project import Params
+from pixelproof.paths import CHANGES, CHECKPOINTS, IMAGES, MODELS
 
 
 def run(params: Params, name: str) -> None:

@@ -1,10 +1,10 @@
 """Draw the small-distance samples that the arms train on and that all models are tested on."""
 
-from pixelproof.change_sets import Wanted, draws_name, write_change_set
-from pixelproof.images import load_images
-from pixelproof.layout import CHANGES, IMAGES
-from pixelproof.params import Params
-from pixelproof.progress import progress
+from pixelproof.data.drawn_changes import Wanted, draws_name, write_change_set
+from pixelproof.data.images import load_images
+from pixelproof.params.project import Params
+from pixelproof.paths import CHANGES, IMAGES
+from pixelproof.system.progress import progress
 
 
 def train_draws(params: Params) -> dict[str, Wanted]:

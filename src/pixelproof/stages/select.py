@@ -9,9 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pixelproof import files
-from pixelproof.errors import DataError
-from pixelproof.images import (
+from pixelproof.data.images import (
     UInt8,
     UnreadableImageError,
     find_images,
@@ -22,10 +20,7 @@ from pixelproof.images import (
     strict_reading,
     to_array,
 )
-from pixelproof.layout import IMAGES
-from pixelproof.params import Params, Select
-from pixelproof.progress import progress
-from pixelproof.subsets import (
+from pixelproof.data.splits import (
     SPLITS,
     Row,
     balance,
@@ -34,6 +29,11 @@ from pixelproof.subsets import (
     split_of,
     without_duplicates,
 )
+from pixelproof.errors import DataError
+from pixelproof.params.project import Params, Select
+from pixelproof.paths import IMAGES
+from pixelproof.system import files
+from pixelproof.system.progress import progress
 
 CHUNK = 512  # images decoded at once, which bounds the memory
 

@@ -1,0 +1,1 @@
+"""Attacks: changes of images that are chosen to fool a classifier."""

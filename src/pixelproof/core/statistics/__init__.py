@@ -1,0 +1,1 @@
+"""Intervals, tests and ranks; draws of one image are never taken as independent."""

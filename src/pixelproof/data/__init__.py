@@ -1,0 +1,1 @@
+"""Images and generated sets: read, split, stored."""

@@ -1,0 +1,347 @@
+"""Reading and refusing images, and the arrays that the stages share."""
+
+import hashlib
+import io
+import os
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import simplejpeg
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from pixelproof.errors import DataError, IntegrityError
+from pixelproof.params.project import Fit, Select
+from pixelproof.system import files
+
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "GIF")
+MOST_PIXELS = 89_478_485  # of Pillow: 1 GiB at 3 bytes, times 1/4
+_EXTENSIONS = {
+    "JPEG": (".jpg", ".jpeg"),
+    "TIFF": (".tif", ".tiff"),
+    "PPM": (".ppm", ".pgm", ".pbm"),
+}
+_ORIENTATION = 0x0112
+_TIFF_HEADERS = (b"II*\0", b"MM\0*")  # that an EXIF block begins with
+
+UInt8 = npt.NDArray[np.uint8]
+
+
+class UnreadableImageError(DataError):
+    """An image file that is damaged, or that no stated rule turns into RGB."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        """Say which file it is and why it is refused."""
+        super().__init__(f"{printable(path)}: {reason}")
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class ReadImage:
+    """What was read from a file.
+
+    Attributes:
+        image: RGB.
+        mode: Pillow's mode of the file, before the rule that made it RGB.
+        note: What a person may want to know of it, or nothing.
+    """
+
+    image: Image.Image
+    mode: str
+    note: str | None
+
+
+def printable(path: Path) -> str:
+    """A path as text that UTF-8 can hold, whatever bytes the file system has for it."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _check_link(path: Path, root: Path) -> None:
+    if path.is_symlink() and not path.resolve().is_relative_to(root):
+        raise DataError(f"{printable(path)}: a link that leaves {root}; copy what it names")
+
+
+def _walk(folder: Path, root: Path) -> Iterator[Path]:
+    """The files below a folder: no hidden ones, no links to folders, none that leave the root."""
+    for entry in sorted(os.scandir(folder), key=lambda one: os.fsencode(one.name)):
+        path = Path(entry.path)
+        if entry.name.startswith("."):
+            continue
+        _check_link(path, root)
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(path, root)
+        elif entry.is_file():
+            yield path
+
+
+def find_images(root: Path) -> dict[str, list[Path]]:
+    """The files of each class: a class is a folder directly below the root.
+
+    Hidden files and folders are passed over, links to folders are not followed, and files that
+    lie directly in the root belong to no class.
+
+    Args:
+        root: `data/`.
+
+    Returns:
+        Class name -> its files, both sorted.
+
+    Raises:
+        DataError: The root is missing, has fewer than two classes or an empty one, or holds a
+            link that leaves it.
+    """
+    if not root.is_dir():
+        raise DataError(
+            f"{root}: expected a folder of images, {root}/<class>/<image>; put yours there, or "
+            "run `make data` for the demo set"
+        )
+    found = {}
+    for folder in sorted(root.iterdir()):
+        if not folder.is_dir() or folder.name.startswith("."):
+            continue
+        _check_link(folder, root.resolve())
+        if not folder.is_symlink():
+            found[printable(Path(folder.name))] = list(_walk(folder, root.resolve()))
+    if len(found) < 2:
+        raise DataError(f"{root}: expected two or more class folders, got {sorted(found)}")
+    empty = [name for name, paths in found.items() if not paths]
+    if empty:
+        raise DataError(f"{root / empty[0]}: expected images, got an empty class folder")
+    return found
+
+
+def _check_png(data: bytes) -> None:
+    """Check every chunk's sum and that the last one is IEND, which decoding lets pass."""
+    at, kind = 8, b""
+    while at + 12 <= len(data):
+        length = struct.unpack_from(">I", data, at)[0]
+        kind, end = data[at + 4 : at + 8], at + 8 + length
+        if end + 4 > len(data):
+            raise ValueError("truncated PNG")
+        if struct.unpack_from(">I", data, end)[0] != zlib.crc32(data[at + 4 : end]):
+            raise ValueError(f"damaged PNG: the sum of its {kind.decode('latin-1')} chunk is wrong")
+        at = end + 4
+        if kind == b"IEND":
+            return
+    raise ValueError("truncated PNG: no IEND chunk")
+
+
+def _check_jpeg(data: bytes) -> None:
+    """Decode strictly: Pillow fills what is missing or damaged in mid-scan without a word."""
+    space = simplejpeg.decode_jpeg_header(data)[2]
+    simplejpeg.decode_jpeg(data, colorspace="CMYK" if space in ("CMYK", "YCCK") else "RGB")
+
+
+def _scale_16_bit(image: Image.Image) -> Image.Image:
+    values = np.asarray(image).astype(np.int64)
+    scaled = ((values + 128) // 257).astype(np.uint8)
+    if "transparency" in image.info:
+        scaled[values == image.info["transparency"]] = 255
+    return Image.fromarray(scaled)
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Turn any mode into RGB by one rule.
+
+    16-bit gray is divided by 257 and rounded (never clipped), of 16-bit colours Pillow takes the
+    high byte; gray stands in all channels; transparency, in a palette too, is laid on white; CMYK
+    and the rest by Pillow's conversion.
+
+    Args:
+        image: Decoded.
+
+    Returns:
+        Mode RGB.
+
+    Raises:
+        ValueError: The range of the values is unknown (32-bit integers or floats).
+    """
+    if image.mode.startswith("I;16"):
+        image = _scale_16_bit(image)
+    if image.mode in ("I", "F"):
+        raise ValueError(
+            f"mode {image.mode}, whose range is unknown: expected 8 or 16 bits a channel; "
+            "save it as PNG of 8 or 16 bits"
+        )
+    if image.has_transparency_data:
+        over = image.convert("RGBA")
+        under = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(under, over)
+    return image.convert("RGB")
+
+
+def _oriented(image: Image.Image) -> Image.Image:
+    """Turn the image as its EXIF orientation says; a damaged EXIF block leaves that unknown."""
+    block = image.info.get("exif", b"").removeprefix(b"Exif\0\0")
+    if block and not block.startswith(_TIFF_HEADERS):
+        raise ValueError("damaged EXIF: expected a TIFF header, got none")
+    try:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    except Exception as error:  # Pillow raises what the damage happens to hit
+        raise ValueError(f"damaged EXIF: {error}") from None
+    if orientation not in range(9):
+        raise ValueError(f"damaged EXIF: orientation {orientation!r}, expected 0 to 8")
+    return ImageOps.exif_transpose(image)
+
+
+def _decode(data: bytes) -> tuple[Image.Image, str, str]:
+    """Decode to RGB; returns the image, its mode and its format."""
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        width, height = image.size
+        if width * height > MOST_PIXELS:
+            raise ValueError(f"{width} x {height}: expected at most {MOST_PIXELS} pixels")
+        if getattr(image, "n_frames", 1) > 1:
+            raise ValueError(f"expected one frame, got {image.n_frames}")  # type: ignore[attr-defined]
+        kind = str(image.format)
+        if kind == "PNG":
+            _check_png(data)
+        if kind == "JPEG":
+            _check_jpeg(data)
+        image.load()
+        return to_rgb(_oriented(image)), image.mode, kind
+
+
+@contextmanager
+def strict_reading() -> Iterator[None]:
+    """Refuse the images that Pillow warns of; stands around a whole reading.
+
+    The filter is one for the process, so it is set once and not by each reading thread.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+def read_image(path: Path) -> ReadImage:
+    """Read an image file whole and sound, or refuse it.
+
+    The content decides the format, not the name. Images beyond 89 megapixels are refused before
+    they are decoded, and so are several frames in one file and text. A PNG must have the right
+    sum in every chunk, and a JPEG must pass a strict decoder; other damage can go unnoticed where
+    a format has no sums, a flipped bit that still decodes among it. Modes become RGB as `to_rgb`
+    says; the EXIF orientation is applied.
+
+    Args:
+        path: Of a PNG, JPEG, BMP, TIFF, WebP, PPM or single-frame GIF.
+
+    Returns:
+        The image and what there is to say of it.
+
+    Raises:
+        UnreadableImageError: It cannot be read; says which file and why. Within `strict_reading`
+            that goes for images that Pillow merely warns of, too.
+    """
+    try:
+        data = path.read_bytes()
+        if not data:
+            raise ValueError("expected an image, got an empty file")
+        image, mode, kind = _decode(data)
+    except UnidentifiedImageError:
+        reason = f"expected one of {', '.join(FORMATS)}; got none"
+        raise UnreadableImageError(path, reason) from None
+    except Exception as error:  # decoders raise SyntaxError, struct.error, zlib.error, …
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UnreadableImageError(path, reason) from None
+    suffix = path.suffix.lower()
+    expected = _EXTENSIONS.get(kind, (f".{kind.lower()}",))
+    note = None if suffix in expected else f"named {suffix or 'without an ending'}, holds {kind}"
+    return ReadImage(image, mode, note)
+
+
+def to_array(image: Image.Image, size: int, fit: Fit) -> UInt8:
+    """Resize to a square by interpolation with antialiasing.
+
+    Args:
+        image: RGB.
+        size: The side in pixels.
+        fit: `stretch` the whole image, or `crop` its centre after the shorter side fits, both
+            bilinear; `imagenet` crops the centre 7/8 and is bicubic, as networks are evaluated
+            there.
+
+    Returns:
+        (3, size, size) uint8.
+    """
+    if fit == "crop":
+        square = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+    elif fit == "imagenet":
+        whole = round(size * 8 / 7)  # 256 for 224
+        before = ImageOps.fit(image, (whole, whole), Image.Resampling.BICUBIC)
+        start = (whole - size) // 2
+        square = before.crop((start, start, start + size, start + size))
+    else:
+        square = image.resize((size, size), Image.Resampling.BILINEAR)
+    return np.ascontiguousarray(np.asarray(square, dtype=np.uint8).transpose(2, 0, 1))
+
+
+def image_id(array: UInt8) -> int:
+    """The first 64 bits of the SHA-256 of an image's shape and values: its content's name."""
+    digest = hashlib.sha256(str(array.shape).encode() + array.tobytes()).digest()
+    return int.from_bytes(digest[:8], "big")
+
+
+def hex_id(number: int) -> str:
+    """An image id as 16 hexadecimal digits."""
+    return f"{number:016x}"
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """The images of one split.
+
+    Attributes:
+        ids: (N,) uint64, ascending.
+        labels: (N,) int64, indices into `classes`.
+        pixels: (N, 3, H, W) uint8, memory-mapped.
+        classes: The names of the classes, sorted.
+        paths: (N,) `class/file` below the data folder.
+        split: `train` or `held_out`.
+    """
+
+    ids: npt.NDArray[np.uint64]
+    labels: npt.NDArray[np.int64]
+    pixels: UInt8
+    classes: tuple[str, ...]
+    paths: tuple[str, ...]
+    split: str
+
+
+def load_images(folder: Path, split: str, select: Select) -> ImageSet:
+    """Open the images of a split.
+
+    Args:
+        folder: As the stage `select` left it.
+        split: `train` or `held_out`.
+        select: The parameters that the images must have been made by.
+
+    Raises:
+        DataError: The folder is missing.
+        IntegrityError: Its bytes are not those that were written, or other parameters made it.
+    """
+    manifest = files.read_sealed(folder / "manifest.json")
+    for key in ("side", "fit", "split", "seed"):
+        made, wanted = manifest.get(key), getattr(select, key)
+        if made != wanted:
+            raise IntegrityError(
+                f"{folder}: expected images of select.{key} = {wanted}, got those of {made}; run "
+                "`dvc repro -f -s select`, then `dvc repro`"
+            )
+    path = folder / f"{split}.npy"
+    files.verify(path, manifest["splits"][split]["sha256"])
+    rows = [row for row in manifest["images"] if row["split"] == split]
+    pixels = np.load(path, mmap_mode="r")
+    if len(pixels) != len(rows):
+        raise IntegrityError(f"{path}: expected {len(rows)} images, got {len(pixels)}")
+    return ImageSet(
+        np.array([int(row["image"], 16) for row in rows], dtype=np.uint64),
+        np.array([row["label"] for row in rows], dtype=np.int64),
+        pixels,
+        tuple(manifest["classes"]),
+        tuple(row["path"] for row in rows),
+        split,
+    )

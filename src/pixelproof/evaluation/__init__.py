@@ -1,0 +1,1 @@
+"""A model is measured: every prediction is a row of its ledger."""

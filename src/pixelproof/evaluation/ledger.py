@@ -1,0 +1,108 @@
+"""The ledger of a model: one row a prediction, and what can be read from it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from pixelproof.errors import DataError, IntegrityError
+from pixelproof.system import files
+
+COLUMNS = {
+    "image": "string",
+    "label": "string",
+    "split": "string",
+    "experiment": "string",
+    "epsilon": "Int16",
+    "steps": "Int32",
+    "n": "Int32",
+    "values": "string",
+    "area": "Int32",
+    "draw": "Int32",
+    "prediction": "string",
+    "margin": "float32",
+}
+
+
+class LedgerWriter:
+    """Collects the rows of one model's ledger, an experiment at a time."""
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        """Start an empty ledger whose predictions are indices into `classes`."""
+        self._classes = np.array(classes, dtype=object)
+        self._parts: list[pd.DataFrame] = []
+
+    def add(
+        self,
+        experiment: str,
+        image: npt.NDArray[np.object_],
+        label: npt.NDArray[np.object_],
+        predicted: npt.NDArray[np.int64],
+        margin: npt.NDArray[np.float32],
+        **setting: object,
+    ) -> None:
+        """Add the predictions of some images in one setting (epsilon, steps, n, …)."""
+        columns: dict[str, Any] = dict.fromkeys(COLUMNS)
+        columns.update(setting)
+        columns |= {"image": image, "label": label, "experiment": experiment}
+        columns |= {"prediction": self._classes[predicted], "margin": margin}
+        frame = pd.DataFrame(columns, index=range(len(image)))
+        self._parts.append(frame.astype(COLUMNS))
+
+    def write(self, path: Path, computed: Mapping[str, str | int]) -> None:
+        """Store the ledger as Parquet, whole or not at all.
+
+        Args:
+            path: Of the file.
+            computed: What the predictions depend on beside model and images: the device and the
+                number of threads. Stored in the file; `read_ledger(path).attrs` has it.
+        """
+        whole = pd.concat(self._parts, ignore_index=True)
+        whole.attrs = dict(computed)
+        with files.atomic(path) as temporary:
+            whole.to_parquet(temporary, index=False, write_page_checksum=True)
+
+
+def read_ledger(path: Path) -> pd.DataFrame:
+    """Read a model's ledger.
+
+    Raises:
+        DataError: It is missing.
+        IntegrityError: It is no ledger.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: missing; run `dvc repro` to make it")
+    try:
+        ledger = pd.read_parquet(path, page_checksum_verification=True)
+    except (OSError, ValueError, LookupError, TypeError) as error:  # what damage raises
+        reason = " ".join(str(error).split())
+        raise IntegrityError(f"{path}: expected a ledger: {reason}; {files.remedy(path)}") from None
+    if list(ledger.columns) != list(COLUMNS):
+        raise IntegrityError(
+            f"{path}: expected columns {list(COLUMNS)}, got {list(ledger)}; {files.remedy(path)}"
+        )
+    return ledger
+
+
+def wrong_by_image(rows: pd.DataFrame, images: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Which draws of which images are wrong, from the rows of one setting.
+
+    Args:
+        rows: A ledger's rows of one experiment and setting.
+        images: The images wanted, in the order wanted; each must have every draw.
+
+    Returns:
+        (images, draws).
+
+    Raises:
+        IntegrityError: An image lacks a draw.
+    """
+    wrong = (rows["prediction"] != rows["label"]).astype("boolean")
+    table = wrong.groupby([rows["image"], rows["draw"]]).first().unstack("draw")
+    table = table.reindex(pd.Index(images))
+    if table.isna().to_numpy().any():
+        raise IntegrityError("a ledger lacks a draw of an image; run `dvc repro -f evaluate`")
+    return np.asarray(table.to_numpy(dtype=bool))

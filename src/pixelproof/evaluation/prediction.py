@@ -1,0 +1,151 @@
+"""Many predictions under many changes."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from pixelproof.core.attacks.gradient import boundary_distance
+from pixelproof.core.pixel_changes import apply_in_place
+from pixelproof.data.drawn_changes import ChangeSet
+from pixelproof.errors import NumericalError
+from pixelproof.models.classifier import Classifier
+from pixelproof.models.devices import DeviceImages
+
+UInt8 = npt.NDArray[np.uint8]
+Int64 = npt.NDArray[np.int64]
+Update = Callable[[int], object]
+Attack = Callable[[Classifier, Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a classifier says of images.
+
+    Attributes:
+        predicted: (N,) int64, the classifier's class of the largest logit.
+        margin: (N,) float32, the true class's logit minus the largest other one: negative
+            exactly where the prediction is wrong (but for ties).
+    """
+
+    predicted: Int64
+    margin: npt.NDArray[np.float32]
+
+
+def _judge(logits: Tensor, targets: Tensor) -> Predictions:
+    if not torch.isfinite(logits).all():
+        raise NumericalError("the classifier returns logits that are not finite; check its weights")
+    truth = logits.gather(1, targets[:, None]).squeeze(1)
+    others = logits.scatter(1, targets[:, None], float("-inf")).amax(dim=1)
+    return Predictions(logits.argmax(dim=1).cpu().numpy(), (truth - others).cpu().numpy())
+
+
+def predict(
+    classifier: Classifier,
+    images: DeviceImages,
+    targets: Int64,
+    batch_size: int,
+    update: Update,
+    changes: ChangeSet | None = None,
+    rows: Int64 | None = None,
+    draw: int = 0,
+    n: int = 0,
+) -> Predictions:
+    """Predict images, unchanged or with n pixels changed.
+
+    Args:
+        classifier: In eval mode.
+        images: M images, on the classifier's device.
+        targets: (M,) the classifier's index of each image's true class.
+        batch_size: The largest batch.
+        update: Is told the images done.
+        changes: Stored draws for the M images, or None for the images as they are.
+        rows: Which images, (N,); all by default.
+        draw: Which draw.
+        n: How many of the draw's pixels.
+
+    Returns:
+        Predictions for the N images, in their order.
+
+    Raises:
+        NumericalError: A logit is not finite.
+        ValueError: The classifier is in training mode.
+    """
+    if any(module.training for module in classifier.modules()):
+        raise ValueError("expected a classifier in eval mode, got one in training mode")
+    chosen = np.arange(len(images)) if rows is None else rows
+    predicted = np.empty(len(chosen), np.int64)
+    margin = np.empty(len(chosen), np.float32)
+    for start in range(0, len(chosen), batch_size):
+        part = chosen[start : start + batch_size]
+        batch = images.take(part)
+        if changes is not None:
+            apply_in_place(batch, changes.take(part, draw, n).to(images.device))
+        with torch.inference_mode():
+            logits = classifier(batch)
+        judged = _judge(logits, torch.from_numpy(targets[part]).to(images.device))
+        predicted[start : start + len(part)] = judged.predicted
+        margin[start : start + len(part)] = judged.margin
+        update(len(part))
+    return Predictions(predicted, margin)
+
+
+def attack_batches(
+    classifier: Classifier,
+    images: DeviceImages,
+    targets: Int64,
+    attack: Attack,
+    batch_size: int,
+    update: Update,
+    rows: Int64,
+) -> Iterator[tuple[Int64, UInt8, Predictions]]:
+    """Adversarial examples from a classifier, a batch at a time, and what it says of them.
+
+    Args:
+        classifier: In eval mode; its parameters are frozen, so that the gradient goes to the
+            image alone.
+        images: M images, on the classifier's device.
+        targets: (M,) the classifier's index of each image's true class.
+        attack: Makes examples of a classifier, uint8 images and their true classes.
+        batch_size: The largest batch.
+        update: Is told the images done.
+        rows: Which images.
+
+    Yields:
+        The rows of a batch, its examples (B, 3, H, W) uint8, and the predictions for them.
+    """
+    classifier.requires_grad_(False)
+    for start in range(0, len(rows), batch_size):
+        part = rows[start : start + batch_size]
+        truth = torch.from_numpy(targets[part]).to(images.device)
+        examples = attack(classifier, images.take(part), truth)
+        with torch.inference_mode():
+            judged = _judge(classifier(examples), truth)
+        yield part, examples.cpu().numpy(), judged
+        update(len(part))
+
+
+def boundary_distances(
+    classifier: Classifier,
+    images: DeviceImages,
+    targets: Int64,
+    batch_size: int,
+    update: Update,
+    rows: Int64,
+) -> npt.NDArray[np.float32]:
+    """The first-order distance of images to the decision boundary; arguments as above.
+
+    Returns:
+        (N,) Euclidean distances where a value spans 0..1.
+    """
+    classifier.requires_grad_(False)
+    found = [np.empty(0, np.float32)]
+    for start in range(0, len(rows), batch_size):
+        part = rows[start : start + batch_size]
+        truth = torch.from_numpy(targets[part]).to(images.device)
+        found.append(boundary_distance(classifier, images.take(part), truth).cpu().numpy())
+        update(len(part))
+    return np.concatenate(found)

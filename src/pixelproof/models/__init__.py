@@ -1,0 +1,1 @@
+"""Classifiers: built, trained, stored, served."""

@@ -1,0 +1,71 @@
+"""A stored classifier as MLflow loads it: raw images in, classes out; no MLflow here."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from PIL import Image
+
+from pixelproof.data.images import to_array
+from pixelproof.errors import DataError
+from pixelproof.models.classifier import Classifier, load_classifier
+
+BATCH = 64
+
+
+class ServedClassifier:
+    """Answers for raw uint8 images."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        """Serve a classifier, in eval mode."""
+        self._classifier = classifier
+
+    def _batch(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        if images.shape[-1] == 3:
+            size = self._classifier.side or images.shape[1]
+            fit = self._classifier.fit
+            return np.stack([to_array(Image.fromarray(one), size, fit) for one in images])
+        return images
+
+    def predict(self, images: Any, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """Classify images.
+
+        Args:
+            images: (N, H, W, 3) uint8, RGB of any size, as Pillow gives them: made a square as
+                the training images were. Or (N, 3, H, W) uint8, taken as they are.
+            params: Not used; part of MLflow's interface.
+
+        Returns:
+            A row an image: `prediction`, the name of the class, and `probability`.
+
+        Raises:
+            DataError: The images are of another shape or type.
+        """
+        array = np.asarray(images)
+        if array.ndim != 4 or 3 not in (array.shape[1], array.shape[3]) or array.dtype != np.uint8:
+            raise DataError(
+                "expected uint8 images (N, H, W, 3) or (N, 3, H, W), "
+                f"got {array.dtype} {array.shape}"
+            )
+        best, probability = [np.empty(0, np.int64)], [np.empty(0)]
+        for start in range(0, len(array), BATCH):
+            batch = torch.from_numpy(np.array(self._batch(array[start : start + BATCH])))
+            with torch.inference_mode():
+                found = self._classifier(batch).softmax(dim=1).max(dim=1)
+            best.append(found.indices.numpy())
+            probability.append(found.values.double().numpy())
+        names = np.array(self._classifier.classes, dtype=object)
+        return pd.DataFrame(
+            {"prediction": names[np.concatenate(best)], "probability": np.concatenate(probability)}
+        )
+
+
+def _load_pyfunc(path: str) -> ServedClassifier:
+    """What MLflow calls with the folder that was logged; weights alone are read, no pickle.
+
+    MLflow has put the code that was logged with it onto the path, as who loads such a model wants.
+    """
+    return ServedClassifier(load_classifier(Path(path), trust_code=True))

@@ -1,0 +1,117 @@
+"""Experiments to choose from: the files in `profiles/`, one of which becomes `params.yaml`."""
+
+import subprocess
+from itertools import count
+from pathlib import Path
+
+from pixelproof.errors import DataError, ParameterError
+from pixelproof.params.project import load_params
+from pixelproof.params.validation import nearest
+from pixelproof.system import files
+from pixelproof.system.lockfile import LOCK, forget_stages, stages_of
+
+PARAMS = Path("params.yaml")
+PROFILES = Path("profiles")
+DEFAULT = "elpv"
+
+
+def _known() -> dict[str, Path]:
+    """The profiles by their short names."""
+    return {path.stem: path for path in sorted(PROFILES.glob("*.yaml"))}
+
+
+def _find(name: str) -> Path:
+    known = _known()
+    if name in known:
+        return known[name]
+    if not Path(name).is_file():
+        raise ParameterError(
+            f"profile: expected a file or one of {list(known)}, got {name!r}{nearest(name, known)}"
+        )
+    return Path(name)
+
+
+def _committed(path: Path) -> bytes | None:
+    """What a file holds in git's HEAD; None where there is no such file or commit, or no git."""
+    command = ["git", "show", f"HEAD:./{path}"]
+    try:
+        shown = subprocess.run(command, capture_output=True, check=False)
+    except FileNotFoundError:
+        return None
+    return shown.stdout if shown.returncode == 0 else None
+
+
+def _held_elsewhere(content: bytes) -> bool:
+    """Whether a profile or git's HEAD holds these parameters, so that nothing is lost."""
+    return content == _committed(PARAMS) or content in [
+        one.read_bytes() for one in _known().values()
+    ]
+
+
+def _write(path: Path, content: bytes) -> None:
+    with files.atomic(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def _keep(content: bytes) -> Path:
+    """Put edited parameters beside, under a name that is free or that holds just these."""
+    names = (PARAMS.with_stem(f"{PARAMS.stem}.kept-{number}") for number in count(1))
+    path = next(one for one in names if not one.exists() or one.read_bytes() == content)
+    if not path.exists():
+        _write(path, content)
+    return path
+
+
+def _present() -> bytes | None:
+    """The bytes of the present `params.yaml`."""
+    try:
+        return PARAMS.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise DataError(f"{PARAMS}: cannot be read: {error.strerror}") from None
+
+
+def use_profile(name: str) -> str:
+    """Make a profile the `params.yaml` of this folder, comments and all.
+
+    Parameters that were edited by hand, so that neither a profile nor git holds them, are kept.
+
+    Args:
+        name: A path, or the short name of a file in `profiles/`.
+
+    Returns:
+        What was written and kept, and the next command, for a person.
+
+    Raises:
+        ParameterError: There is no such profile, or it is not valid; nothing is written then.
+        DataError: The folder cannot be written.
+    """
+    path, known = _find(name), _known()
+    params = load_params(path)
+    content, present = path.read_bytes(), _present()
+    kept = ""
+    if present not in (None, content) and not _held_elsewhere(present):
+        kept = f"; what you had edited is in {_keep(present)}"
+    _write(PARAMS, content)
+    # The committed stages stay where they are, so that the way back ends in the committed file.
+    forget_stages([*params.stages, *stages_of(_committed(LOCK))])
+    back = "" if path == known.get(DEFAULT) else f"; back: pixelproof profile use {DEFAULT}"
+    return f"{PARAMS}: now {path}{kept}\nNext: make run, or dvc repro{back}"
+
+
+def list_profiles() -> str:
+    """The short name and the first line of each profile.
+
+    Raises:
+        ParameterError: There are none in this folder.
+    """
+    known = _known()
+    if not known:
+        raise ParameterError(f"{PROFILES}: no profiles; run from the folder that holds it")
+    width = max(map(len, known))
+    lines = []
+    for name, path in known.items():
+        first = path.read_text(encoding="utf-8").partition("\n")[0]
+        lines.append(f"{name:{width}}  {first.lstrip('# ')}")
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""May a model take the place of the one in use?"""

@@ -1,0 +1,110 @@
+"""A trial: models, measured on the same held-out images under the same fresh draws."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pixelproof.data.drawn_changes import Wanted, draws_name, write_change_set
+from pixelproof.data.images import ImageSet, load_images
+from pixelproof.errors import ParameterError
+from pixelproof.evaluation.ledger import LedgerWriter, read_ledger
+from pixelproof.evaluation.measure import Evaluation, count_passes
+from pixelproof.models.classifier import load_classifier
+from pixelproof.models.devices import describe_computation, find_device, room_for
+from pixelproof.params.project import Gate, Params
+from pixelproof.params.validation import choose
+from pixelproof.paths import GATE, IMAGES
+from pixelproof.promotion.gate import figures
+from pixelproof.reporting.comparison import common_images
+from pixelproof.system import files
+from pixelproof.system.progress import progress
+
+
+def gate_of(params: Params) -> Gate:
+    """The section `gate`.
+
+    Raises:
+        ParameterError: There is none, or no arm to promote.
+    """
+    if params.gate is None:
+        raise ParameterError("params.yaml: gate: missing; it names the arm that may be promoted")
+    choose("gate.challenger", params.gate.challenger, params.finetune.arms)
+    return params.gate
+
+
+def weights_of(folder: Path) -> str:
+    """The SHA-256 of a model folder's weights."""
+    return str(files.read_json(folder / "classifier.json")["sha256"])
+
+
+def reference(params: Params) -> str:
+    """The reference point in words: Pi is compared at the same one only."""
+    point, grid = params.compare.reference, params.reference_grid
+    side = params.select.side
+    return f"{point.n} pixels, {grid.values}, in {grid.area or side} of {side} px"
+
+
+class Trial:
+    """Models, measured on the same held-out images under the same fresh draws."""
+
+    def __init__(self, params: Params, seed: int) -> None:
+        """Draw.
+
+        Args:
+            params: Of the project; of the experiments, those that the gate is about are taken.
+            seed: Of the draws.
+        """
+        gate, point, grid = gate_of(params), params.compare.reference, params.reference_grid
+        evaluate = params.evaluate
+        asked = getattr(evaluate, point.experiment)
+        changed: dict[str, Any] = {
+            "draws": gate.draws,
+            "protocols": ("held_out",),
+            **dict.fromkeys(("pixels", "stuck", "magnitude", "area", "adversarial_pixels")),
+            point.experiment: dataclasses.replace(asked, n=(point.n,)),
+        }
+        narrowed = dataclasses.replace(evaluate, **changed)
+        self.params = dataclasses.replace(params, evaluate=narrowed)
+        self.seed = seed
+        self.images: ImageSet = load_images(IMAGES, "held_out", params.select)
+        wanted = Wanted(grid.values, grid.area, point.n, gate.draws)
+        name = draws_name(grid.values, grid.area)
+        write_change_set(GATE / "changes", {name: wanted}, self.images, params.generate, seed)
+
+    def measure(self, folder: Path, label: str) -> pd.DataFrame:
+        """The ledger of a model folder; also kept under `artifacts/gate/`.
+
+        Raises:
+            ParameterError: The model takes images of another size than those that are stored.
+            DataError: It does not know every class.
+        """
+        params = self.params
+        device = find_device(params.compute.device)
+        classifier = load_classifier(folder).to(device)
+        if classifier.side not in (None, params.select.side):
+            raise ParameterError(
+                f"select.side: expected the {label}'s {classifier.side}, got {params.select.side}: "
+                "the gate compares models on the same draws; promote by hand with "
+                "`pixelproof promote --why …`"
+            )
+        ledger = LedgerWriter(classifier.names(self.images.classes))
+        every = np.arange(len(self.images.ids))
+        total = len(every) + count_passes(params, params.grids, every)
+        with (
+            room_for("evaluate.batch_size", params.evaluate.batch_size),
+            progress(total, f"gate {label}") as update,
+        ):
+            evaluation = Evaluation(
+                params, classifier, self.images, "held_out", device, ledger, update
+            )
+            evaluation.measure(GATE / "changes", params.grids)
+        path = GATE / "ledger" / f"{label}.parquet"
+        ledger.write(path, describe_computation(device))
+        return read_ledger(path)
+
+    def alone(self, ledger: pd.DataFrame) -> dict[str, Any]:
+        """What a model is worth by itself: on the images that it gets right unchanged."""
+        return figures(ledger, common_images({"model": ledger}), self.params)

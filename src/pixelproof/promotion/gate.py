@@ -1,0 +1,288 @@
+"""The gate: whether a challenger may take the champion's place, told from three ledgers.
+
+All rules must hold at once, so that none needs to be adjusted for the number of the others.
+"""
+
+import dataclasses
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from pixelproof.core.pixel_index import pixel_index
+from pixelproof.core.statistics.intervals import (
+    Difference,
+    paired_difference,
+    rate_interval,
+)
+from pixelproof.errors import DataError
+from pixelproof.evaluation.ledger import wrong_by_image
+from pixelproof.params.project import Gate, Params
+from pixelproof.reporting.comparison import (
+    Comparison,
+    clean_figures,
+    common_images,
+    results,
+)
+from pixelproof.reporting.gradient_masking import gradient_checks, masked
+from pixelproof.reporting.tradeoff import (
+    accuracy_difference,
+    attack_difference,
+    attacked_images,
+    rows_of,
+    tellable,
+    whitebox_attacks,
+)
+
+Outcome = Literal["PASSED", "REJECTED", "NOT ENOUGH EVIDENCE"]
+LEVEL = 0.05
+_MET = ("challenger", "champion")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One thing that must hold.
+
+    Attributes:
+        name: A short one.
+        words: What must hold, with the figures it was decided by.
+        holds: Whether it does.
+        figures: Those figures; shares, not percent.
+    """
+
+    name: str
+    words: str
+    holds: bool
+    figures: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate says.
+
+    Attributes:
+        outcome: PASSED where all rules hold; NOT ENOUGH EVIDENCE where too little was measured
+            to apply them; else REJECTED.
+        evidence: What must be there to decide anything.
+        rules: What the challenger must show; empty without enough evidence.
+        models: The figures of challenger, champion and control.
+    """
+
+    outcome: Outcome
+    evidence: tuple[Rule, ...]
+    rules: tuple[Rule, ...]
+    models: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def reasons(self) -> str:
+        """What does not hold; empty where all does."""
+        return "; ".join(rule.words for rule in (*self.evidence, *self.rules) if not rule.holds)
+
+    def content(self) -> dict[str, Any]:
+        """The verdict as JSON holds it."""
+        return dataclasses.asdict(self)
+
+
+def decide(
+    challenger: pd.DataFrame,
+    champion: pd.DataFrame,
+    control: pd.DataFrame,
+    params: Params,
+    unknown: Collection[str] = (),
+) -> Verdict:
+    """Judge a challenger by the ledgers of three models, of the same images and draws.
+
+    Args:
+        challenger: The hardened model's ledger.
+        champion: That of the model in use.
+        control: That of the same fine-tuning on unchanged images.
+        params: Its section `gate`, the reference point, and how differences are tested.
+        unknown: Which of the three may have seen images that nobody has declared.
+
+    Returns:
+        The verdict; the same ledgers and parameters give the same one.
+
+    Raises:
+        DataError: The ledgers are not of the same images, or `params` has no gate.
+    """
+    gate = params.gate
+    if gate is None:
+        raise DataError("expected a section gate in params.yaml, got none")
+    ledgers = {"challenger": challenger, "champion": champion, "control": control}
+    _check_images(ledgers)
+    try:
+        common = common_images(ledgers)
+    except DataError:
+        common = []
+    evidence = [*_evidence(ledgers, common, params, gate), _all_seen_known(unknown, gate)]
+    if not all(rule.holds for rule in evidence):
+        unseen = len(rows_of(champion, "clean"))
+        known = _figures(ledgers, [], params) if unseen else {}
+        return Verdict("NOT ENOUGH EVIDENCE", tuple(evidence), (), known)
+    rules = [
+        _accuracy(ledgers, "champion", gate),
+        _accuracy(ledgers, "control", gate),  # or each promotion might cost the whole margin
+        _more_robust(ledgers, "champion", common, params),
+        _more_robust(ledgers, "control", common, params),
+        *_attacks(ledgers, common, gate),
+        _gradients(ledgers, common, params),
+    ]
+    outcome: Outcome = "PASSED" if all(rule.holds for rule in rules) else "REJECTED"
+    return Verdict(outcome, tuple(evidence), tuple(rules), _figures(ledgers, common, params))
+
+
+def _check_images(ledgers: Mapping[str, pd.DataFrame]) -> None:
+    held = {name: set(rows_of(one, "clean")["image"]) for name, one in ledgers.items()}
+    for name, images in held.items():
+        missing = len(held["champion"] ^ images)
+        if missing:
+            raise DataError(
+                f"expected the images of the champion's ledger in that of the {name}, got "
+                f"{missing} others; measure them together"
+            )
+
+
+def _at_reference(ledger: pd.DataFrame, params: Params) -> pd.DataFrame:
+    point = params.compare.reference
+    return rows_of(ledger, point.experiment, n=point.n)
+
+
+def _evidence(
+    ledgers: Mapping[str, pd.DataFrame], common: list[str], params: Params, gate: Gate
+) -> list[Rule]:
+    """What must have been measured before any figure decides."""
+    draws = min(_at_reference(one, params)["draw"].nunique() for one in ledgers.values())
+    # An infinite distance to the boundary is a gradient of zero, which another rule is about.
+    numbers = [one.loc[one["experiment"] != "boundary", "margin"] for one in ledgers.values()]
+    odd = sum(int((~np.isfinite(one.to_numpy(dtype=float))).sum()) for one in numbers)
+    held = rows_of(ledgers["champion"], "clean")["image"].nunique()
+    settings = whitebox_attacks(ledgers["challenger"])
+    pair = [ledgers[one] for one in _MET]
+    taken = [len(attacked_images(pair, common, *one)) for one in settings]
+    made = {name for name, _, _ in settings} if min(taken, default=0) else set()
+    missing = [name for name in ("whitebox_fgsm", "whitebox_iterated") if name not in made]
+    many = f"at least {gate.images} images that all three get right: {len(common)}"
+    repeated = f"at least {gate.draws} draws an image: {draws}"
+    attacked = f"both attacks on each model itself; missing: {', '.join(missing) or 'none'}"
+    return [
+        Rule("images", many, len(common) >= gate.images, {"images": len(common)}),
+        Rule("draws", repeated, draws >= gate.draws, {"draws": draws}),
+        Rule("finite", f"finite margins; not finite: {odd}", odd == 0, {"not_finite": odd}),
+        Rule("attacked", attacked, not missing, {"missing": len(missing)}),
+        _tellable("accuracy_margin", gate.accuracy_margin, held),
+        _tellable("attack_margin", gate.attack_margin, min(taken, default=0)),
+    ]
+
+
+def _all_seen_known(unknown: Collection[str], gate: Gate) -> Rule:
+    """No model may have learned the very images that it is judged on, or a person allows it."""
+    words = f"what each model has seen is known; unknown for: {', '.join(unknown) or 'none'}"
+    if unknown and gate.unknown_seen:
+        words += ", which gate.unknown_seen allows"
+    elif unknown:
+        words += " (baselines.NAME.seen declares it, gate.unknown_seen: true allows it)"
+    return Rule("seen", words, not unknown or gate.unknown_seen, {"unknown": len(unknown)})
+
+
+def _tellable(name: str, margin: float, images: int) -> Rule:
+    """There are enough images to tell a difference of the margin, where none is seen."""
+    bound = tellable(images)
+    words = f"images enough to tell gate.{name}, {100 * margin:g} points: {images}"
+    return Rule(name, words, bound < margin, {"images": images, "tellable": bound})
+
+
+def _percent(*bounds: float) -> str:
+    value, low, high = (f"{100 * one:+.1f}" for one in bounds)
+    return f"{value} points [{low}, {high}]"
+
+
+def _accuracy(ledgers: Mapping[str, pd.DataFrame], other: str, gate: Gate) -> Rule:
+    """The clean accuracy is not inferior, on every held-out image (one-sided, paired)."""
+    found = accuracy_difference(ledgers["challenger"], ledgers[other])
+    bounds = _percent(found["difference"], found["low"], found["high"])
+    words = (
+        f"clean accuracy at most {100 * gate.accuracy_margin:g} points below the {other}'s: "
+        f"{bounds} on {found['images']} images"
+    )
+    return Rule(f"clean_accuracy_{other}", words, found["low"] > -gate.accuracy_margin, found)
+
+
+def _more_robust(
+    ledgers: Mapping[str, pd.DataFrame], other: str, common: list[str], params: Params
+) -> Rule:
+    """Pi is better at the reference point, by image: both the interval and the test say so."""
+    pair = [
+        wrong_by_image(_at_reference(ledgers[name], params), common)
+        for name in (other, "challenger")
+    ]
+    compare = params.compare
+    found: Difference = paired_difference(
+        *pair,
+        resamples=compare.resamples,
+        seed=compare.seed,
+        by_draw=params.generate.positions == "shared",
+    )
+    point, grid = compare.reference, params.reference_grid
+    # Pi is linear in the error rate, so that a difference of rates is one of Pi's.
+    factor = pixel_index(1.0, point.n, params.select.side, grid.values, grid.area)
+    pi = [factor * one for one in (found.value, found.low, found.high)]
+    words = (
+        f"Pi below the {other}'s: by {pi[0]:.2f} [{pi[1]:.2f}, {pi[2]:.2f}], that is "
+        f"{_percent(found.value, found.low, found.high)} of errors, p = {found.p_value:.4f}"
+    )
+    figures = {**found._asdict(), "pi": pi[0], "pi_low": pi[1], "pi_high": pi[2]}
+    return Rule(f"pi_{other}", words, found.low > 0 and found.p_value <= LEVEL, figures)
+
+
+def _attacks(ledgers: Mapping[str, pd.DataFrame], common: list[str], gate: Gate) -> list[Rule]:
+    """Attacks on the models themselves fool the challenger not more often (one-sided, paired)."""
+    found, pair = [], [ledgers[one] for one in _MET]
+    for name, epsilon, steps in whitebox_attacks(ledgers["challenger"]):
+        images = attacked_images(pair, common, name, epsilon, steps)
+        figures = attack_difference(pair, images, name, epsilon, steps)
+        bounds = _percent(figures["difference"], figures["low"], figures["high"])
+        most = f"at most {100 * gate.attack_margin:g} points above the champion's"
+        found_on = f"{bounds} on {len(images)} images"
+        words = f"{name} (epsilon {epsilon}, steps {steps}) {most}: {found_on}"
+        holds = figures["high"] < gate.attack_margin
+        found.append(Rule(f"{name}_epsilon{epsilon}_steps{steps}", words, holds, figures))
+    return found
+
+
+def _gradients(ledgers: Mapping[str, pd.DataFrame], common: list[str], params: Params) -> Rule:
+    """Nothing says that the challenger only hides its gradient from attacks."""
+    table = results(ledgers, common, params.select.side)
+    nowhere = pd.DataFrame()
+    checks = gradient_checks(Comparison(params, ledgers, common, table, nowhere, {}))
+    reasons = masked(checks, "challenger")
+    count = sum(one.model == "challenger" for one in checks)
+    words = f"no sign of masked gradients: {'; but not that '.join(reasons) or f'{count} checks'}"
+    holds = count > 0 and not reasons
+    return Rule("gradients", words, holds, {"checks": count, "failed": len(reasons)})
+
+
+def _figures(
+    ledgers: Mapping[str, pd.DataFrame], common: list[str], params: Params
+) -> dict[str, dict[str, Any]]:
+    return {name: figures(ledger, common, params) for name, ledger in ledgers.items()}
+
+
+def figures(ledger: pd.DataFrame, images: list[str], params: Params) -> dict[str, Any]:
+    """What a model is worth: clean accuracy, and error rate and Pi at the reference point.
+
+    Args:
+        ledger: Of the model.
+        images: On which pixels are changed; without any, clean figures alone.
+        params: For the reference point.
+    """
+    found = clean_figures(ledger)
+    if not images:
+        return found
+    rate = rate_interval(wrong_by_image(_at_reference(ledger, params), images))
+    point, grid = params.compare.reference, params.reference_grid
+    side = params.select.side
+    pi = [pixel_index(bound, point.n, side, grid.values, grid.area) for bound in rate]
+    named = dict(zip(("value", "low", "high"), pi, strict=True))
+    return {**found, "error_rate": rate._asdict(), "pi": named, "images": len(images)}

@@ -1,0 +1,77 @@
+"""The champion's score: measured alone on fresh draws, so that a rise of Pi is noticed."""
+
+import dataclasses
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from pixelproof.data.images import hex_id
+from pixelproof.errors import DataError
+from pixelproof.models.classifier import seen_images, seen_is_known
+from pixelproof.params.project import Params
+from pixelproof.paths import GATE
+from pixelproof.promotion.contest import Result, open_registry
+from pixelproof.promotion.fresh_draws import Trial, gate_of, reference
+from pixelproof.promotion.registry import CHAMPION, Version
+from pixelproof.reporting.comparison import without
+from pixelproof.system import files
+
+_BOUNDS = {"": "value", "_low": "low", "_high": "high"}  # endings of a metric's name
+
+
+def run_score(params: Params) -> Result:
+    """Measure the champion alone on fresh draws, and say whether Pi has risen.
+
+    Returns:
+        STEADY, WORSE where Pi lies above the interval that it had when it was promoted, or NOT
+        COMPARABLE; also written to `artifacts/gate/score.json`.
+
+    Raises:
+        DataError: There is no champion, or the images are missing.
+        ParameterError: There is no gate, or tracking is off.
+        ServiceError: MLflow does not answer.
+    """
+    gate = gate_of(params)
+    registry = open_registry(gate)
+    champion = registry.at(CHAMPION)
+    if champion is None:
+        raise DataError(f"{gate.name}: expected a champion, got none; run `pixelproof gate`")
+    folder = registry.download(champion, GATE / "champions")
+    seed = secrets.randbits(62)
+    trial = Trial(params, seed)
+    seen = {hex_id(one) for one in seen_images(folder)}
+    found = trial.alone(without(trial.measure(folder, "champion"), seen))
+    outcome, words = compare_score(champion, found, reference(params))
+    if not seen_is_known(folder):
+        words += "; what images it has seen is unknown"
+    verdict = {"outcome": outcome, "models": {"champion": found}}
+    address = registry.tracker.address(champion.run) if champion.run else None
+    result = Result(outcome, words, False, champion.number, None, seed, verdict, address)
+    files.write_json(GATE / "score.json", dataclasses.asdict(result))
+    if champion.run:
+        metrics = {f"score/pi{end}": found["pi"][key] for end, key in _BOUNDS.items()}
+        metrics["score/clean_accuracy"] = found["clean_accuracy"]["value"]
+        registry.tracker.measure(champion.run, metrics)
+    return result
+
+
+def compare_score(champion: Version, found: Mapping[str, Any], point: str) -> tuple[str, str]:
+    """Whether a champion is worse than it was, and what that rests on in a sentence.
+
+    Args:
+        champion: The version, with Pi and its interval when it was promoted.
+        found: Its figures now.
+        point: The reference point, in words.
+    """
+    pi = found["pi"]
+    now = f"{pi['value']:.2f} [{pi['low']:.2f}, {pi['high']:.2f}]"
+    words = f"version {champion.number}: Pi is {now} at {point}, on {found['images']} images"
+    known = champion.tags.get("pi.reference")
+    if known != point:
+        at = f"at {known}" if known else "without a figure"
+        return "NOT COMPARABLE", f"{words}; it was promoted {at}, so that nothing compares"
+    low, high = (float(champion.tags[key]) for key in ("pi_low", "pi_high"))
+    held = f"[{low:.2f}, {high:.2f}] when it was promoted"
+    if pi["value"] > high:
+        return "WORSE", f"{words}, above {held}"
+    return "STEADY", f"{words}, and was {held}"

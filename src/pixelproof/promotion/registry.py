@@ -1,0 +1,311 @@
+"""The registry of models: versions with their verdicts, and the aliases that say which is in use.
+
+`champion` is the version in use, `previous` the one before it. Every step looks first for what an
+earlier, interrupted try has left, so that repeating it ends in the same state; the aliases move
+under a lock, after the champion has been read again. Two aliases cannot move at once, so a version
+bears, from before it becomes champion, the number of the one to go back to: a process may be killed
+at any step, and `roll_back` goes by that. `previous` follows, for people's eyes.
+"""
+
+import fcntl
+import json
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pixelproof.errors import DataError, IntegrityError, ParameterError
+from pixelproof.system import files
+
+if TYPE_CHECKING:
+    from pixelproof.tracking.client import Tracker
+
+CHAMPION, PREVIOUS = "champion", "previous"
+WEIGHTS = "pixelproof.sha256"  # what tells a version from another
+MODEL = "pixelproof.model"  # the id of the logged model
+JUDGED = "pixelproof.judged"  # against whom, on what: see `hardening.Trial`
+OUTCOME = "verdict"
+REASONS = "verdict.reasons"
+CONTENT = "verdict.json"
+FROM = "promoted.from"  # the number of the version to go back to
+BACK = "rolled.back.from"  # the champion that was left for this one; empty once it is promoted
+REFUSED = "rolled.back"  # or replaced by a person: the gate promotes it no more
+_FORMS = {  # of the tags that become parts of paths
+    WEIGHTS: re.compile(r"[0-9a-f]{64}"),
+    MODEL: re.compile(r"[A-Za-z0-9_-]+"),
+}
+_ANOTHER = "promote another version with `pixelproof promote NUMBER --why …`"
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered model.
+
+    Attributes:
+        number: From 1.
+        weights: The SHA-256 of its weights.
+        tags: What is known of it.
+        run: The id of the run that made it.
+        model: The id of the logged model.
+    """
+
+    number: int
+    weights: str
+    tags: Mapping[str, str]
+    run: str
+    model: str
+
+    @property
+    def verdict(self) -> dict[str, Any]:
+        """What the gate said of it; empty where it has not been judged."""
+        content: dict[str, Any] = json.loads(self.tags.get(CONTENT, "{}"))
+        return content
+
+
+class Registry:
+    """The versions of one model."""
+
+    def __init__(self, tracker: "Tracker", name: str) -> None:
+        """Open the registry.
+
+        Args:
+            tracker: Of the store that holds it.
+            name: Of the model.
+        """
+        self.name = name
+        self.tracker = tracker
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the right to move the aliases: one process of this user on this machine.
+
+        MLflow has no lock to hold. It is freed when the process ends, however it ends.
+        """
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        folder = cache / "pixelproof"
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / f"{self.name}.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def versions(self) -> list[Version]:
+        """All versions, the oldest first."""
+        with self.tracker.service() as client:
+            found = client.search_model_versions(f"name = '{self.name}'")
+        return sorted((self._version(one) for one in found), key=lambda one: one.number)
+
+    def _version(self, found: Any) -> Version:
+        return Version(
+            number=int(found.version),
+            weights=found.tags.get(WEIGHTS, ""),
+            tags=dict(found.tags),
+            run=str(found.run_id or ""),
+            model=found.tags.get(MODEL, ""),
+        )
+
+    def at(self, alias: str) -> Version | None:
+        """The version that an alias stands for; None where there is none."""
+        with self.tracker.service() as client:
+            models = client.search_registered_models(f"name = '{self.name}'")
+            number = models[0].aliases.get(alias) if models else None
+            if number is None:
+                return None
+            return self._version(client.get_model_version(self.name, str(number)))
+
+    def with_weights(self, weights: str) -> Version | None:
+        """The version with these weights; None where there is none."""
+        return next((one for one in self.versions() if one.weights == weights), None)
+
+    def register(self, weights: str, model: str, run: str, tags: Mapping[str, str]) -> Version:
+        """The version with these weights; made where there is none, once however often asked.
+
+        Args:
+            weights: The SHA-256 of the weights.
+            model: The id of the logged model.
+            run: The id of the run that made it.
+            tags: What is known of it.
+
+        Raises:
+            ServiceError: The registry does not answer, or refuses.
+        """
+        with self.lock():
+            if found := self._one_with(weights):
+                return found
+            self.tracker.create_version(
+                self.name, model, run, {**tags, WEIGHTS: weights, MODEL: model}
+            )
+            made = self._one_with(weights)
+        if made is None:
+            raise IntegrityError(f"{self.name}: a version was registered and is not there")
+        return made
+
+    def _one_with(self, weights: str) -> Version | None:
+        """The version with these weights, without what a lost reply has made a second time."""
+        found = [one for one in self.versions() if one.weights == weights]
+        for twin in found[1:]:
+            with self.tracker.service() as client:
+                client.delete_model_version(self.name, str(twin.number))
+        return found[0] if found else None
+
+    def note(self, version: Version, tags: Mapping[str, str], card: str | None = None) -> None:
+        """Put tags, and a description, to a version."""
+        with self.tracker.service() as client:
+            for key, value in tags.items():
+                client.set_model_version_tag(self.name, str(version.number), key, value)
+            if card is not None:
+                words = card[:5000]  # as much as MLflow's table holds
+                client.update_model_version(self.name, str(version.number), words)
+
+    def promote(self, version: Version, expected: Version | None, by: str) -> bool:
+        """Make a version the champion, if the champion is still the one it was judged against.
+
+        Args:
+            version: To become champion.
+            expected: Against which it was judged; None where there was none.
+            by: Who or what promotes it.
+
+        Returns:
+            Whether it is the champion now; False where another one has become it meanwhile.
+        """
+        with self.lock():
+            found = self.at(CHAMPION)
+            if found is not None and found.number == version.number:
+                self._follow(found)
+                return True
+            if (found and found.number) != (expected and expected.number):
+                return False
+            self._move(version, found, by)
+        return True
+
+    def _move(self, version: Version, former: Version | None, by: str) -> None:
+        tags = {FROM: str(former.number) if former else "", BACK: "", "promoted.by": by}
+        tags["promoted.at"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        self.note(version, tags)
+        self._point(CHAMPION, version.number)
+        if former is not None:
+            self._point(PREVIOUS, former.number)
+
+    def _point(self, alias: str, number: int) -> None:
+        with self.tracker.service() as client:
+            client.set_registered_model_alias(self.name, alias, str(number))
+
+    def _before(self, champion: Version) -> Version | None:
+        """The version to go back to; a champion that a person has set in MLflow tells of none."""
+        number = champion.tags.get(FROM, "")
+        if not number:
+            previous = self.at(PREVIOUS)
+            return previous if previous and previous.number != champion.number else None
+        return next((one for one in self.versions() if str(one.number) == number), None)
+
+    def _follow(self, champion: Version) -> None:
+        """Let `previous` follow, where a promotion was interrupted before that."""
+        before, previous = self._before(champion), self.at(PREVIOUS)
+        if before and not champion.tags.get(BACK) and previous != before:
+            self._point(PREVIOUS, before.number)
+
+    def override(self, number: int | None, by: str, why: str) -> Version:
+        """Make a version the champion, whatever the gate said; who and why are kept.
+
+        Args:
+            number: Of the version; None is the newest.
+            by: Who decides it.
+            why: The reason.
+
+        Raises:
+            ParameterError: There is no such version.
+        """
+        with self.lock():
+            found, versions = self.at(CHAMPION), self.versions()
+            wanted = (
+                versions[-1:] if number is None else [v for v in versions if v.number == number]
+            )
+            if not wanted:
+                numbers = [one.number for one in versions]
+                raise ParameterError(f"{self.name}: expected a version of {numbers}, got {number}")
+            version = wanted[0]
+            self.note(version, {"override.by": by, "override.why": why, REFUSED: ""})
+            if found is None or version.number != found.number:
+                if found is not None:  # else the gate would promote it again
+                    self.note(found, {REFUSED: f"by {by}: {why}"})
+                self._move(version, found, by)
+            elif left := found.tags.get(BACK):  # a decision of its own, which can be taken back
+                self.note(found, {FROM: left, BACK: ""})
+                self._point(PREVIOUS, int(left))
+            else:
+                self._follow(found)
+        return version
+
+    def roll_back(self, by: str, why: str) -> Version | None:
+        """Make the version before the champion champion again; idempotent.
+
+        The version that is left is marked, so that the gate does not promote it again.
+
+        Returns:
+            The champion that was left; None where the last step was to go back to this one.
+
+        Raises:
+            ParameterError: There is nothing to go back to.
+        """
+        with self.lock():
+            champion = self.at(CHAMPION)
+            if champion and champion.tags.get(BACK):
+                self._point(PREVIOUS, champion.number)
+                return None
+            before = self._before(champion) if champion else None
+            if champion is None or before is None:
+                raise ParameterError(
+                    f"{self.name}: expected a champion and a previous one, got "
+                    f"{'none' if champion is None else 'a champion alone'}; nothing to go back to"
+                )
+            self.note(champion, {REFUSED: f"by {by}: {why}"})
+            self.note(before, {BACK: str(champion.number)})
+            self._point(CHAMPION, before.number)
+            self._point(PREVIOUS, before.number)
+        return champion
+
+    def download(self, version: Version, folder: Path) -> Path:
+        """Bring a version's classifier; weights and JSON alone, no code is run.
+
+        Args:
+            version: Any.
+            folder: Of the copies; each version has its own in it.
+
+        Returns:
+            The model folder.
+
+        Raises:
+            DataError: The version holds no classifier of pixelproof.
+            IntegrityError: The weights are not those that were registered, or a tag that
+                becomes part of a path is not as it was written.
+        """
+        which = f"{self.name} version {version.number}"
+        if not (version.weights and version.model):
+            raise DataError(
+                f"{which}: expected a model that pixelproof registered, got one of another origin; "
+                f"{_ANOTHER}"
+            )
+        for tag, form in _FORMS.items():
+            if not form.fullmatch(version.tags[tag]):
+                raise IntegrityError(
+                    f"{which}: expected its tag {tag} as pixelproof writes it ({form.pattern}), "
+                    f"got {version.tags[tag]!r}; {_ANOTHER}"
+                )
+        target = folder / f"{self.name}-{version.number}-{version.weights[:16]}"
+        if not target.is_dir():
+            with files.atomic(target) as temporary:
+                temporary.mkdir()
+                self.tracker.download(version.model, temporary)
+        found = sorted(target.rglob("classifier.json"))
+        if len(found) != 1:
+            raise DataError(f"{which}: expected one classifier.json in its files, got {len(found)}")
+        weights = found[0].with_name("model.safetensors")
+        if not weights.is_file() or files.sha256(weights) != version.weights:
+            raise IntegrityError(
+                f"{weights}: damaged or exchanged: expected the weights that were registered as "
+                f"{which}; delete {target} to bring them again, or {_ANOTHER}"
+            )
+        return found[0].parent

@@ -1,0 +1,1 @@
+"""Ledgers become figures, claims, tables and the page."""

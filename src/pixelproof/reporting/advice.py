@@ -1,0 +1,127 @@
+"""What to do next, in commands, as the result has it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pixelproof.reporting.verdict import Judgement, judgements
+
+
+@dataclass(frozen=True)
+class Step:
+    """Something to do: why, and the command, or the lines of `params.yaml`."""
+
+    words: str
+    command: str
+
+
+def next_steps(summary: Mapping[str, Any]) -> list[Step]:
+    """What a person may do next, the most useful first.
+
+    Args:
+        summary: What `metrics/summary.json` holds.
+    """
+    found = judgements(summary)
+    if not found:
+        return [
+            Step(
+                "Harden a model: name an arm and its control under `finetune.arms` in params.yaml, "
+                "and both under `models`.",
+                "pixelproof profile list",
+            )
+        ]
+    first, steps = found[0], []
+    for cause in first.causes:
+        steps += list(_against(cause, first, summary))
+    if first.answer == "take":
+        steps += list(_take(first))
+    other = next((one for one in found[1:] if one.answer == "take"), None)
+    if first.answer != "take" and other is not None:
+        steps.append(
+            Step(
+                f"{other.model} stays within the margins; as it was picked by these very images, "
+                "name it as the challenger and let fresh draws decide.",
+                f"dvc exp run -S gate.challenger={other.model} && pixelproof gate",
+            )
+        )
+    return steps
+
+
+def _take(one: Judgement) -> Iterator[Step]:
+    yield Step(
+        "Have the gate judge it on fresh draws, and put it to use where it passes.",
+        "pixelproof gate --promote",
+    )
+    yield Step(
+        "Use it on images.",
+        f"pixelproof predict artifacts/models/{one.model} IMAGE…",
+    )
+
+
+def _against(cause: str, one: Judgement, summary: Mapping[str, Any]) -> Iterator[Step]:
+    """What may mend one of the things that stand against a model."""
+    if cause == "accuracy":
+        yield Step(
+            "Leave a share of the images unchanged in training: that costs less accuracy.",
+            f"dvc exp run -S '+finetune.arms.{one.model}.mix=0.5'",
+        )
+        yield Step("Or train more gently.", "dvc exp run -S finetune.learning_rate=0.003")
+    elif cause == "attack":
+        attack = summary["margins"]["attack"]
+        yield Step(
+            "Random pixels are no adversary. Where nobody can tamper with your images, allow more; "
+            "where somebody can, keep the model in use.",
+            f"dvc exp run -S gate.attack_margin={min(2 * attack, 0.9):g} && pixelproof gate",
+        )
+    elif cause == "nothing":
+        point = summary["reference"]
+        n = min(4 * point["n"], point["area"] ** 2)
+        yield Step(
+            "Ask for more: these models bear that many pixels.",
+            f"dvc exp run -S 'evaluate.{point['experiment']}.n=[{point['n']},{n}]' "
+            f"-S compare.reference.n={n}",
+        )
+    elif cause in ("images", "gain"):
+        yield from _more_evidence(cause, one, summary)
+    elif cause == "attacked":
+        yield Step(
+            "Measure the attacks: give `evaluate.whitebox_fgsm` and `evaluate.whitebox_iterated` "
+            "their strengths in params.yaml, as `profiles/elpv.yaml` has them.",
+            "dvc repro",
+        )
+    elif cause == "masking":
+        yield Step(
+            "Attack it without gradients and with more queries.",
+            "dvc exp run -S evaluate.gradient_free.queries=500",
+        )
+    elif cause == "control":
+        yield Step(
+            "Add the control, the same fine-tuning on unchanged images: "
+            "`clean: {baseline: …}` under `finetune.arms`, `clean` under `models` and as "
+            "`compare.control` in params.yaml.",
+            "dvc repro",
+        )
+    elif cause == "cost":
+        yield Step("Compare the costs.", "dvc repro")
+
+
+def _more_evidence(cause: str, one: Judgement, summary: Mapping[str, Any]) -> Iterator[Step]:
+    """More images, more draws; and where nothing is gained, another recipe."""
+    folder = summary.get("made_from", {}).get("data", {}).get("path", "data")
+    words = "Set more images: put them into their class folders."
+    images = Step(words, f"dvc add {folder} && dvc repro")
+    if cause == "images":
+        yield images
+        yield Step("Or hold out a larger share.", "dvc exp run -S select.held_out=0.5")
+        return
+    draws = summary["models"][one.model]["versus_baseline"]["draws"]
+    yield Step(
+        "Take more draws an image, which narrow the interval.",
+        f"dvc exp run -S evaluate.draws={4 * draws}",
+    )
+    yield images
+    yield Step(
+        "Or harden longer, or on more pixels.",
+        "dvc exp run -S finetune.epochs=6 "
+        f"-S finetune.arms.{one.model}.n={summary['reference']['n']}",
+    )

@@ -1,0 +1,221 @@
+"""Two results of different times against each other: paired where they share images and draws."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from pixelproof.core.statistics.intervals import Difference, paired_difference
+from pixelproof.core.statistics.unpaired import unpaired_difference
+from pixelproof.errors import DataError, ParameterError
+from pixelproof.evaluation.ledger import wrong_by_image
+from pixelproof.params.project import Compare, Generate, Reference
+from pixelproof.reporting.comparison import SETTING, of_split
+from pixelproof.reporting.wording import share
+
+DRAWN_BY = ("test_seed", "positions", "channels")  # what test draws of an image depend on
+Wrong = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Side:
+    """What was measured at one time.
+
+    Attributes:
+        name: What the person called it.
+        ledgers: By model; held-out images and perhaps others.
+        params: The content of `params.yaml` of that time, whose keys may be older than this code.
+        one_model: Whether a single model was named, to be compared whatever its name.
+        origin: Which images, commit and date it is of, in words; a line each.
+    """
+
+    name: str
+    ledgers: Mapping[str, pd.DataFrame]
+    params: Mapping[str, Any]
+    one_model: bool = False
+    origin: tuple[str, ...] = ()
+
+    def parameter(self, section: type, key: str) -> Any:
+        """A parameter of a section, or its default."""
+        given = self.params.get(section.__name__.lower()) or {}
+        default = next(one.default for one in fields(section) if one.name == key)
+        return given.get(key, default) if isinstance(given, Mapping) else default
+
+    @property
+    def reference(self) -> tuple[str, int]:
+        """The reference point: the experiment and n."""
+        given = self.parameter(Compare, "reference")
+        if isinstance(given, Reference):
+            return given.experiment, given.n
+        return str(given.get("experiment", Reference.experiment)), int(given.get("n", Reference.n))
+
+
+@dataclass(frozen=True)
+class Against:
+    """One experiment on one model, at two times.
+
+    Attributes:
+        model: Its name, or both names.
+        setting: The experiment and its strength, in words.
+        rates: The error rates, first and second.
+        difference: The second minus the first.
+        images: How many, in each.
+        draws: The draws an image, in each.
+        paired: Whether by image.
+        why: What is shared, or what is not.
+    """
+
+    model: str
+    setting: str
+    rates: tuple[float, float]
+    difference: Difference
+    images: tuple[int, int]
+    draws: tuple[int, int]
+    paired: bool
+    why: str
+
+
+def compare_sides(first: Side, second: Side) -> list[Against]:
+    """Compare every model that both have, in every experiment at the first's reference point.
+
+    Args:
+        first: What it was before.
+        second: What it was after.
+
+    Raises:
+        ParameterError: They have no model in common.
+        DataError: They have no experiment in common.
+    """
+    found = []
+    for model, other, name in _models(first, second):
+        ledgers = (
+            of_split(first.ledgers[model], "held_out"),
+            of_split(second.ledgers[other], "held_out"),
+        )
+        for setting, words in _settings(ledgers, first.reference[1]):
+            one = _compare(first, second, ledgers, setting)
+            if one is not None:
+                found.append(Against(name, words, *one))
+    if not found:
+        raise DataError(f"{first.name} and {second.name}: no experiment that both have run")
+    return found
+
+
+def _models(first: Side, second: Side) -> list[tuple[str, str, str]]:
+    """The models to compare: their names in the first and the second, and in the table."""
+    if first.one_model and second.one_model:
+        (one,), (other,) = first.ledgers, second.ledgers
+        return [(one, other, one if one == other else f"{one}, {other}")]
+    shared = [name for name in first.ledgers if name in second.ledgers]
+    if not shared:
+        names = f"{', '.join(first.ledgers)} and {', '.join(second.ledgers)}"
+        raise ParameterError(
+            f"{first.name} and {second.name}: expected models of the same name, got {names}; two "
+            "runs of one model each are compared whatever their names"
+        )
+    return [(name, name, name) for name in shared]
+
+
+def _settings(
+    ledgers: tuple[pd.DataFrame, pd.DataFrame], n: int
+) -> Iterator[tuple[dict[str, Any], str]]:
+    """The settings that both ledgers have at n changed pixels, or without any."""
+    kept = []
+    for ledger in ledgers:
+        known = ledger[SETTING].drop_duplicates()
+        at = known["n"].isna() | known["n"].isin([0, n])
+        kept.append(known[at & (known["experiment"] != "boundary")])
+    side = max((int(one) for one in ledgers[0]["area"].dropna()), default=None)
+    shared = kept[0].merge(kept[1])  # on all columns; missing values match each other
+    for row in shared.to_dict("records"):
+        setting = {key: None if pd.isna(value) else value for key, value in row.items()}
+        yield setting, _words(setting, side)
+
+
+def _words(setting: Mapping[str, Any], side: int | None) -> str:
+    name, epsilon, steps = setting["experiment"], setting["epsilon"], setting["steps"]
+    words = [str(name)]
+    if setting["n"]:
+        known = side if name == "area" else setting["area"]
+        words.append(f"n {setting['n']}" + (f" ({share(setting['n'], known)})" if known else ""))
+    if name == "magnitude":
+        words.append(str(setting["values"]))
+    if name == "area":
+        words.append(f"side {setting['area']}")
+    if epsilon:
+        words.append(f"epsilon {epsilon}")
+    if steps and steps > 1:
+        words.append(f"{steps} {'queries' if name == 'gradient_free' else 'steps'}")
+    return " ".join(words)
+
+
+def _rows(ledger: pd.DataFrame, setting: Mapping[str, Any]) -> pd.DataFrame:
+    chosen = pd.Series(True, index=ledger.index)
+    for column, value in setting.items():
+        same = ledger[column].isna() if value is None else ledger[column] == value
+        chosen &= same.fillna(False).astype(bool)
+    return ledger[chosen]
+
+
+def _compare(
+    first: Side,
+    second: Side,
+    ledgers: tuple[pd.DataFrame, pd.DataFrame],
+    setting: Mapping[str, Any],
+) -> tuple[Any, ...] | None:
+    """The fields of `Against` from `rates` on; None where one side has no image."""
+    rows = [_rows(ledger, setting) for ledger in ledgers]
+    images = [sorted(one["image"].unique()) for one in rows]
+    shared = sorted(set(images[0]) & set(images[1]))
+    if not all(images):
+        return None
+    paired = 2 * len(shared) >= min(map(len, images))  # of fewer, most images would be left out
+    wrong = [
+        wrong_by_image(one, shared if paired else own)
+        for one, own in zip(rows, images, strict=True)
+    ]
+    sizes = [len(one) for one in images]
+    counts = f"{len(shared)} shared of {sizes[0]} and {sizes[1]} images"
+    if set(sizes) == {len(shared)}:
+        counts = "same images"
+    if paired:
+        difference, draws = _paired(first, second, wrong, setting["n"] in (None, 0))
+        why = f"{counts}, {draws}" if draws else counts
+    else:
+        difference = _unpaired(first, wrong)
+        why = f"other images: {counts}"
+    return (
+        (float(wrong[0].mean()), float(wrong[1].mean())),
+        difference,
+        (len(wrong[0]), len(wrong[1])),
+        (wrong[0].shape[1], wrong[1].shape[1]),
+        paired,
+        why,
+    )
+
+
+def _unpaired(first: Side, wrong: list[Wrong]) -> Difference:
+    resamples, seed = first.parameter(Compare, "resamples"), first.parameter(Compare, "seed")
+    return unpaired_difference(wrong[1], wrong[0], resamples=resamples, seed=seed)
+
+
+def _by_image(first: Side, wrong: Sequence[npt.NDArray[Any]], by_draw: bool) -> Difference:
+    resamples, seed = first.parameter(Compare, "resamples"), first.parameter(Compare, "seed")
+    return paired_difference(wrong[1], wrong[0], resamples=resamples, seed=seed, by_draw=by_draw)
+
+
+def _paired(first: Side, second: Side, wrong: list[Wrong], undrawn: bool) -> tuple[Difference, str]:
+    """The difference by image, and by draw where the draws are the same; what is said of them."""
+    drawn = [[side.parameter(Generate, key) for key in DRAWN_BY] for side in (first, second)]
+    if undrawn or drawn[0] == drawn[1]:
+        count = min(one.shape[1] for one in wrong)
+        wrong[:] = [one[:, :count] for one in wrong]  # draw number i is the same in both
+        by_draw = not undrawn and drawn[0][1] == "shared"
+        return _by_image(first, wrong, by_draw=by_draw), "" if undrawn else "same draws"
+    means = [one.mean(axis=1, keepdims=True) for one in wrong]
+    changed = [key for key, *two in zip(DRAWN_BY, *drawn, strict=True) if two[0] != two[1]]
+    words = f"other draws ({', '.join(changed)}): by image alone"
+    return _by_image(first, means, by_draw=False), words

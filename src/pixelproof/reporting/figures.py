@@ -1,0 +1,214 @@
+"""Figures of a result: as files, and as SVG that takes the colours of a page."""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from pixelproof.core.pixel_changes import parse_values
+from pixelproof.params.project import Params
+from pixelproof.reporting.comparison import Comparison
+from pixelproof.reporting.wording import share
+from pixelproof.system import files
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+KEYS = ("value", "low", "high")
+_INK = "#010203"  # what figures are drawn in, replaced by the page's own colour
+
+
+def draw_error_rates(table: pd.DataFrame, params: Params, path: Path) -> None:
+    """Draw the error rates of every experiment (the first after Figures 8, 9 and 10).
+
+    Args:
+        table: As `comparison.results` returns it.
+        params: For the order of the models.
+        path: Of the SVG; the same table gives the same bytes.
+    """
+    import matplotlib as mpl
+
+    with mpl.rc_context({"svg.hashsalt": "pixelproof", "font.size": 9}):
+        figure = error_rates_figure(table, params)
+        with files.atomic(path) as temporary:
+            figure.savefig(temporary, format="svg", metadata={"Date": None})
+
+
+def picture(table: pd.DataFrame, params: Params) -> str:
+    """The same figure as an address that holds it whole, for pages that take Markdown alone."""
+    import base64
+    import io
+
+    content = io.BytesIO()
+    error_rates_figure(table, params).savefig(content, format="png", dpi=70)
+    return f"data:image/png;base64,{base64.b64encode(content.getvalue()).decode()}"
+
+
+def error_rates_figure(table: pd.DataFrame, params: Params) -> "Figure":
+    """A panel an experiment; arguments as of `draw_error_rates`."""
+    from matplotlib.figure import Figure
+
+    table = table[table["protocol"] == "held_out"]
+    panels = [one for one in (*_PANELS, *_DOTS) if (table["experiment"] == one).any()]
+    columns = min(2, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(1 + 4 * columns, 0.4 + 3 * rows))
+    figure.set_layout_engine("constrained", hspace=0.08)  # a title is not the label above it
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis, experiment in zip(axes, panels, strict=False):
+        draw = _draw_panel if experiment in _PANELS else _draw_dots
+        draw(axis, experiment, table[table["experiment"] == experiment], params)
+    for axis in axes[len(panels) :]:
+        axis.axis("off")
+    for axis, experiment in zip(axes[::columns], panels[::columns], strict=False):
+        if experiment in _PANELS:
+            axis.set_ylabel("wrong, % (95 % interval)")
+    axes[0].legend(frameon=False)
+    return figure
+
+
+_PANELS = {  # experiment -> what it goes over, in words
+    "pixels": "changed pixels (full range)",
+    "stuck": "changed pixels (stuck: 0 or 255)",
+    "magnitude": "largest change of a value",
+    "area": "side of the changed square in pixels",
+    "adversarial_pixels": "changed pixels of FGSM examples",
+    "whitebox_fgsm": "epsilon, of 255, in one step",
+    "whitebox_iterated": "epsilon, of 255",
+}
+_DOTS = {  # a dot a model
+    "transfer_fgsm": "wrong, %, on its original's FGSM examples",
+    "gradient_free": "wrong, %",
+}
+
+
+def draw_intervals(axis: "Axes", entries: Mapping[str, Sequence[float]]) -> None:
+    """Draw a dot with its interval for each name: value, low, high."""
+    for at, (value, low, high) in enumerate(entries.values()):
+        axis.plot([low, high], [at, at], color=f"C{at % 10}", linewidth=3)
+        axis.plot(value, at, "o", color=f"C{at % 10}", markersize=9, clip_on=False)
+    axis.set_yticks(range(len(entries)), list(entries))
+    axis.invert_yaxis()
+    axis.set_xlim(left=0)
+
+
+def _draw_dots(axis: "Axes", experiment: str, rows: pd.DataFrame, params: Params) -> None:
+    """Error rates by model, at the largest epsilon."""
+    epsilon = rows["epsilon"].max()
+    rates = rows[rows["epsilon"] == epsilon].set_index("model")
+    bounds = 100 * rates[["error_rate", "error_low", "error_high"]].astype(float)
+    draw_intervals(
+        axis, {name: list(bounds.loc[name]) for name in params.models if name in bounds.index}
+    )
+    queries = f", {rates['steps'].max()} queries" if experiment == "gradient_free" else ""
+    axis.set_xlabel(f"{_DOTS[experiment]} (\u03b5 {epsilon}/255{queries})")
+    axis.set_title(experiment)
+    axis.grid(axis="x", alpha=0.3)
+
+
+def _axis_of(
+    experiment: str, rows: pd.DataFrame, side: int
+) -> tuple["pd.Series[Any]", pd.DataFrame, str]:
+    """What a panel goes over, the rows that it shows, and what it says of them."""
+    words = _PANELS[experiment]
+    if experiment in ("magnitude", "area"):
+        rows = rows[rows["n"] == rows["n"].max()]
+        n = int(rows["n"].iloc[0])
+        words = f"{words}, n = {n} ({share(n, side)})"
+        if experiment == "area":
+            return rows["area"], rows, words
+        return rows["values"].map(lambda values: parse_values(str(values))[1]), rows, words
+    if experiment == "whitebox_iterated":
+        rows = rows[rows["steps"] == rows["steps"].max()]
+        words = f"{words}, in {rows['steps'].iloc[0]} steps"
+    return rows["epsilon" if experiment.startswith("whitebox") else "n"], rows, words
+
+
+def _draw_panel(axis: "Axes", experiment: str, rows: pd.DataFrame, params: Params) -> None:
+    """Error rates over n, over offset or side at the largest n, or over epsilon."""
+    side = params.select.side
+    at, rows, words = _axis_of(experiment, rows, side)
+    ticks = sorted(at.unique())
+    labels = [str(one) for one in ticks]
+    if experiment in ("pixels", "stuck", "adversarial_pixels"):
+        axis.set_xscale("log", base=2)
+        labels = [f"{n}\n{share(int(n), side)}" for n in ticks]
+    for number, model in enumerate(params.models):
+        line = rows[rows["model"] == model].assign(at=at.astype(float)).sort_values("at")
+        color = f"C{number % 10}"
+        rate = 100 * line["error_rate"]
+        axis.plot(line["at"], rate, marker="o", markersize=3, label=model, color=color)
+        low, high = 100 * line["error_low"], 100 * line["error_high"]
+        axis.fill_between(line["at"], low, high, alpha=0.15, color=color)
+    axis.set_xticks([float(one) for one in ticks], labels)
+    axis.minorticks_off()
+    axis.set_ylim(bottom=0)
+    axis.set_xlabel(words)
+    axis.set_title(experiment)
+    axis.grid(alpha=0.3)
+
+
+def svg(figure: "Figure") -> str:
+    """A figure as SVG text that takes the page's colours; the same figure gives the same text."""
+    import matplotlib as mpl
+
+    buffer = io.StringIO()
+    with mpl.rc_context(_style()):  # which holds the seed of the names in it
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :].replace(_INK, "currentColor")
+
+
+def _style() -> Any:
+    keys = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
+    plain = {"svg.hashsalt": "pixelproof", "svg.fonttype": "path", "font.size": 10}
+    return {**dict.fromkeys(keys, _INK), **plain}
+
+
+def forest(comparison: Comparison) -> "Figure":
+    """Each model's error rate at the reference point, as a dot with its interval."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    models = comparison.summary["models"]
+    with mpl.rc_context(_style()):
+        figure = Figure(figsize=(5.5, 0.9 + 0.38 * len(models)), layout="constrained")
+        axis = figure.subplots()
+        rates = {model: entry["error_rate"] for model, entry in models.items()}
+        draw_intervals(
+            axis, {model: [100 * rate[key] for key in KEYS] for model, rate in rates.items()}
+        )
+        axis.set_xlabel("wrong, % of the common images (95 % interval)")
+        axis.grid(axis="x", alpha=0.3)
+        axis.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def page_error_rates(comparison: Comparison) -> "Figure":
+    """The figure of all error rates in the colours of the page."""
+    import matplotlib as mpl
+
+    with mpl.rc_context(_style()):
+        return error_rates_figure(comparison.table, comparison.params)
+
+
+def distances(comparison: Comparison) -> str:
+    """The distances to the boundary as SVG text; empty where they were not measured."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    table = comparison.boundary.set_index("model")[["median", "low", "high"]]
+    if table.empty or not np.isfinite(table.to_numpy(dtype=float)).all():
+        return ""
+    with mpl.rc_context(_style()):
+        figure = Figure(figsize=(8, 0.9 + 0.38 * len(table)), layout="constrained")
+        axis = figure.subplots()
+        draw_intervals(axis, {str(model): list(row) for model, row in table.iterrows()})
+        axis.set_xlabel("first-order distance to the decision boundary (median, 95 % interval)")
+        axis.grid(axis="x", alpha=0.3)
+        axis.spines[["top", "right"]].set_visible(False)
+    return svg(figure)

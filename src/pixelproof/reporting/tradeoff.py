@@ -1,0 +1,122 @@
+"""What hardening costs: clean accuracy, and attacks on the model itself, in paired differences.
+
+The gate tests these on fresh draws against the champion, the report on its held-out figures
+against the original.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from pixelproof.core.statistics.intervals import paired_proportions_interval
+from pixelproof.evaluation.ledger import wrong_by_image
+from pixelproof.params.project import Gate, Params
+from pixelproof.reporting.comparison import Comparison
+
+ONE_SIDED = 0.9  # the bounds of this interval are those of one-sided tests at 5 %
+
+
+def rows_of(ledger: pd.DataFrame, experiment: str, **setting: int) -> pd.DataFrame:
+    """The rows of a ledger in one experiment and setting."""
+    chosen = ledger["experiment"] == experiment
+    for column, value in setting.items():
+        chosen &= ledger[column] == value
+    return ledger[chosen.fillna(False)]
+
+
+def paired_rates(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> dict[str, float]:
+    """The difference of two paired rates with its one-sided bounds."""
+    more, less = int((first & ~second).sum()), int((second & ~first).sum())
+    low, high = paired_proportions_interval(more, less, len(first), ONE_SIDED)
+    value = (more - less) / len(first)
+    return {"difference": value, "low": low, "high": high, "images": len(first)}
+
+
+def tellable(images: int) -> float:
+    """The smallest margin that so many images can tell, where no difference is seen."""
+    return paired_proportions_interval(0, 0, images, ONE_SIDED)[1] if images else 1.0
+
+
+def accuracy_difference(ledger: pd.DataFrame, other: pd.DataFrame) -> dict[str, float]:
+    """A model's clean accuracy minus another's, on every held-out image."""
+    clean = [rows_of(one, "clean").sort_values("image") for one in (ledger, other)]
+    right = [(one["prediction"] == one["label"]).to_numpy(dtype=bool) for one in clean]
+    return paired_rates(*right)
+
+
+def whitebox_attacks(ledger: pd.DataFrame) -> list[tuple[str, int, int]]:
+    """The attacks by gradient on a model itself: (experiment, epsilon, steps)."""
+    keys = ["experiment", "epsilon", "steps"]
+    rows = ledger.loc[ledger["experiment"].str.startswith("whitebox"), keys].drop_duplicates()
+    return [(name, int(epsilon), int(steps)) for name, epsilon, steps in rows.to_numpy()]
+
+
+def attacked_images(
+    pair: Sequence[pd.DataFrame], common: list[str], name: str, epsilon: int, steps: int
+) -> list[str]:
+    """The common images on which two models were both attacked."""
+    taken = [set(rows_of(one, name, epsilon=epsilon, steps=steps)["image"]) for one in pair]
+    return [image for image in common if image in taken[0] & taken[1]]
+
+
+def attack_difference(
+    pair: Sequence[pd.DataFrame], images: list[str], name: str, epsilon: int, steps: int
+) -> dict[str, float]:
+    """How much more often an attack on each of two models itself fools the first of them."""
+    rows = [rows_of(one, name, epsilon=epsilon, steps=steps) for one in pair]
+    fooled = [wrong_by_image(one, images)[:, 0] for one in rows]
+    rates = {"rate": float(fooled[0].mean()), "other": float(fooled[1].mean())}
+    return {**paired_rates(fooled[0], fooled[1]), **rates}
+
+
+def _with_tellable(found: Mapping[str, float]) -> dict[str, float]:
+    return {**found, "tellable": tellable(int(found["images"]))}
+
+
+def _cost(comparison: Comparison, model: str) -> dict[str, Any]:
+    """What one hardened model costs against its original and its control."""
+    own, origin = comparison.ledgers[model], comparison.params.origin(model)
+    others = {"versus_baseline": origin, "versus_control": comparison.control_of(model)}
+    accuracy = {
+        key: _with_tellable(accuracy_difference(own, comparison.ledgers[other]))
+        for key, other in others.items()
+        if other is not None
+    }
+    pair, attacks = (own, comparison.ledgers[origin]), {}
+    for name, epsilon, steps in whitebox_attacks(own):
+        images = attacked_images(pair, comparison.common, name, epsilon, steps)
+        if images:
+            found = _with_tellable(attack_difference(pair, images, name, epsilon, steps))
+            setting = {"experiment": name, "epsilon": epsilon, "steps": steps}
+            attacks[f"{name}_epsilon{epsilon}_steps{steps}"] = {**setting, **found}
+    return {"accuracy": accuracy, "attacks": attacks}
+
+
+def costs(comparison: Comparison) -> dict[str, dict[str, Any]]:
+    """What each hardened model costs: the arms with changed pixels, and the gate's challenger.
+
+    Args:
+        comparison: Of all models.
+
+    Returns:
+        By model: of the clean accuracy its difference to the original and the control, of each
+        attack on the model itself that to the original; with one-sided bounds, as the gate has.
+    """
+    params = comparison.params
+    challenger = params.gate.challenger if params.gate else None
+    named = [name for name, arm in params.finetune.arms.items() if arm.n or name == challenger]
+    return {name: _cost(comparison, name) for name in named if name in comparison.ledgers}
+
+
+def margins(params: Params) -> Mapping[str, Any]:
+    """What the gate allows and wants; its defaults where there is none."""
+    gate = params.gate or Gate(challenger="")
+    return {
+        "challenger": gate.challenger or None,
+        "accuracy": gate.accuracy_margin,
+        "attack": gate.attack_margin,
+        "images": gate.images,
+    }

@@ -1,0 +1,262 @@
+"""What a result means for a person: the gain of hardening, its cost, and whether to take it.
+
+Told from what `metrics/summary.json` holds, so that the page, the terminal, MLflow and a flow say
+the same. Whether the cost is too high is held against the gate's margins; the gate itself judges
+on fresh draws.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pixelproof.reporting.wording import bounded_percent, percent, points, reference
+
+Answer = Literal["take", "do not take", "too little evidence", "no control"]
+Entry = Mapping[str, Any]
+Summary = Mapping[str, Any]
+LEVEL = 0.05
+OTHERS = 4  # hardened models beside the first that are told in the verdict
+BOTH = ("whitebox_fgsm", "whitebox_iterated")
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What there is to say of one hardened model.
+
+    Attributes:
+        model: Its name.
+        answer: Whether a person should take it.
+        gain: What it gains, in words.
+        cost: What it costs, in words.
+        why: What the answer rests on, in words.
+        causes: What stands against it: gain, nothing, accuracy, attack, masking, images, attacked,
+            control, cost.
+    """
+
+    model: str
+    answer: Answer
+    gain: str
+    cost: str
+    why: str
+    causes: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """All of it."""
+        head = {
+            "take": f"Take {self.model}",
+            "do not take": f"Do not take {self.model}",
+            "too little evidence": f"Too little evidence to take {self.model}",
+            "no control": f"No answer for {self.model}",
+        }[self.answer]
+        return f"{head}: {self.gain}; {self.cost}. {self.why}"
+
+
+def hardened(summary: Summary) -> list[str]:
+    """The hardened models, the one that the gate is about first."""
+    models = summary["models"]
+    found = [name for name, entry in models.items() if "cost" in entry]
+    if "margins" not in summary:  # of a version that did not compare costs
+        found = [name for name, entry in models.items() if {*entry} >= {*_PAIR}]
+    first = summary.get("margins", {}).get("challenger")
+    return sorted(found, key=lambda name: name != first)
+
+
+_PAIR = ("versus_baseline", "versus_control")
+
+
+def judge(summary: Summary, model: str) -> Judgement:
+    """Judge a hardened model by its gain over the control and the gate's margins."""
+    entry = summary["models"][model]
+    gains = _gains(summary, entry)
+    margins, cost = summary.get("margins", {}), entry.get("cost", {})
+    lacks = dict(_lacks(summary, cost))
+    against = dict(_against(entry, cost, margins))
+    if not gains:
+        against = _no_gain(summary, entry) | against
+    answer: Answer = "take"
+    if "versus_control" not in entry:
+        answer, lacks = "no control", {}
+        against = {"control": "without a control nothing says what is the merit of the pixels"}
+    elif lacks:
+        answer, against = "too little evidence", lacks
+    elif against:
+        answer = "do not take"
+    allowed = _allowed(margins)
+    words = "; ".join(against.values())
+    if answer == "take":
+        words = f"the cost lies within {allowed}"
+    return Judgement(
+        model,
+        answer,
+        _gain_words(summary, model),
+        _cost_words(summary, model),
+        f"{words[:1].upper()}{words[1:]}.",
+        tuple(against),
+    )
+
+
+def _gains(summary: Summary, entry: Entry) -> bool:
+    """Whether it errs less than the control and the original, beyond chance."""
+    pair = [entry[key] for key in _PAIR if key in entry]
+    certain = [one["high"] < 0 and one.get("p_value_holm", one["p_value"]) <= LEVEL for one in pair]
+    return bool(certain) and all(certain)
+
+
+def _no_gain(summary: Summary, entry: Entry) -> dict[str, str]:
+    if any(entry[key]["low"] > 0 for key in _PAIR if key in entry):
+        return {"gain": "there is a loss instead of a gain"}
+    if not any(one["error_rate"]["value"] for one in summary["models"].values()):
+        return {"nothing": "no prediction flips here, so there is nothing to gain"}
+    return {"gain": "there is no certain gain"}
+
+
+def _allowed(margins: Entry) -> str:
+    accuracy, attack = (f"{100 * margins.get(key, 0):g}" for key in ("accuracy", "attack"))
+    return f"the gate's margins ({accuracy} points of accuracy, {attack} of attacks)"
+
+
+def _lacks(summary: Summary, cost: Entry) -> Iterator[tuple[str, str]]:
+    """What is missing before the margins of the gate say anything."""
+    margins = summary.get("margins")
+    if margins is None:
+        yield "cost", "what it costs was not compared when this was made: run `dvc repro`"
+        return
+    images = summary["common_images"]
+    if images < margins["images"]:
+        wanted = margins["images"]
+        yield "images", f"all models get {images} images right, where the gate wants {wanted}"
+    for key, told in (("accuracy", cost["accuracy"]), ("attack", cost["attacks"])):
+        few = [one["images"] for one in told.values() if one["tellable"] >= margins[key]]
+        if few:
+            yield "images", f"{min(few)} images cannot tell {100 * margins[key]:g} points of {key}"
+    made = {one["experiment"] for one in cost["attacks"].values()}
+    missing = [f"`evaluate.{name}`" for name in BOTH if name not in made]
+    if missing:
+        yield "attacked", f"attacks on the model itself were not measured ({', '.join(missing)})"
+
+
+def _against(entry: Entry, cost: Entry, margins: Entry) -> Iterator[tuple[str, str]]:
+    """What stands against a model, by the margins of the gate."""
+    accuracy = [one for one in cost.get("accuracy", {}).values() if _beyond(one, margins)]
+    if accuracy:
+        worst = min(accuracy, key=lambda one: one["difference"])
+        allowed = f"{100 * margins['accuracy']:g} points of accuracy that the gate allows"
+        certain = -worst["difference"] > margins["accuracy"]
+        yield (
+            "accuracy",
+            f"it costs more than the {allowed}"
+            if certain
+            else f"it is not certain that it costs less than the {allowed}",
+        )
+    attacks = cost.get("attacks", {}).values()
+    if attacks:
+        worst = max(attacks, key=lambda one: one["high"])
+        if worst["high"] >= margins["attack"]:
+            allowed = f"{100 * margins['attack']:g} points more often, as the gate allows"
+            certain = worst["difference"] > margins["attack"]
+            yield (
+                "attack",
+                f"attacks fool it more than {allowed}"
+                if certain
+                else f"it is not certain that attacks fool it less than {allowed}",
+            )
+    if entry.get("masked_gradients"):
+        yield "masking", "its gradients look masked, so that attacks by gradient prove nothing"
+
+
+def _beyond(one: Entry, margins: Entry) -> bool:
+    return bool(one["low"] <= -margins["accuracy"])
+
+
+def _gain_words(summary: Summary, model: str) -> str:
+    entry, control = summary["models"][model], summary["control"]
+    key = "versus_control" if "versus_control" in entry else "versus_baseline"
+    found = entry[key]
+    other, name = "its original", ""
+    if key == "versus_control":
+        other, name = f"its control {control}", str(control)
+    rate = entry["error_rate"]["value"]
+    than = summary["models"][name]["error_rate"]["value"] if name else rate - found["difference"]
+    rates = f"{percent(rate)} against {percent(than)}, {points(found)} points"
+    if found["high"] < 0:
+        words = f"errs {rate / than:.2f} times as often as {other}"
+    elif found["low"] > 0:
+        words = f"errs more often than {other}"
+    else:
+        words = f"cannot be told apart from {other}"
+    also = entry["versus_baseline"]
+    if key == "versus_control" and found["high"] < 0 <= also["high"]:
+        words += f" but cannot be told apart from its original ({points(also)} points)"
+    images = f"on {found['images']} images"
+    return f"with {reference(summary)}, {images}, it {words} ({rates})"
+
+
+def _cost_words(summary: Summary, model: str) -> str:
+    cost, models = summary["models"][model].get("cost"), summary["models"]
+    right = percent(models[model]["clean_accuracy"]["value"])
+    if not cost:
+        return f"of unchanged images it gets {right} right"
+    accuracy = cost["accuracy"]
+    original = models[model]["clean_accuracy"]["value"] - accuracy["versus_baseline"]["difference"]
+    beside = f"its original {percent(original)}"
+    if "versus_control" in accuracy:
+        beside += f", its control {percent(models[summary['control']]['clean_accuracy']['value'])}"
+    words = f"of unchanged images it gets {right} right ({beside})"
+    lost = [one for one in accuracy.values() if one["high"] < 0]
+    if lost:
+        worst = min(lost, key=lambda one: one["difference"])
+        words += f", a cost of {_plain(-worst['difference'])}"
+    else:
+        words += ", no measurable cost"
+    return f"{words}; {_attack_words(cost['attacks'])}"
+
+
+def _plain(gap: float) -> str:
+    return f"{100 * gap:.1f} points"
+
+
+def _attack_words(attacks: Mapping[str, Entry]) -> str:
+    if not attacks:
+        return "attacks on itself were not measured"
+    more = [one for one in attacks.values() if one["low"] > 0]
+    if not more:
+        return "attacks on itself fool it no more often than its original"
+    worst = max(more, key=lambda one: one["difference"])
+    how = "a single FGSM step" if worst["steps"] == 1 else f"an attack of {worst['steps']} steps"
+    rates = f"{percent(worst['rate'])} against {percent(worst['other'])}"
+    return (
+        f"{how} of {worst['epsilon']}/255 on itself fools it {_plain(worst['difference'])} more "
+        f"often than its original ({rates})"
+    )
+
+
+def judgements(summary: Summary) -> list[Judgement]:
+    """Of each hardened model, the gate's challenger first."""
+    return [judge(summary, name) for name in hardened(summary)]
+
+
+def _in_short(summary: Summary, one: Judgement) -> str:
+    entry = summary["models"][one.model]
+    key = "versus_control" if "versus_control" in entry else "versus_baseline"
+    return f"{one.model} {points(entry[key])} points of errors: {one.answer}"
+
+
+def verdict(summary: Summary) -> str:
+    """What the result means: gain, cost and answer of the first hardened model, then the others."""
+    found = judgements(summary)
+    if not found:
+        rates = [f"{m} errs on {bounded_percent(e['error_rate'])} %" for m, e in _models(summary)]
+        return (
+            f"With {reference(summary)}, on {summary['common_images']} images that all models get "
+            f"right unchanged: {'; '.join(rates)}. No model was hardened, so there is none to take."
+        )
+    others = [_in_short(summary, one) for one in found[1 : 1 + OTHERS]]
+    if len(found) > 1 + OTHERS:
+        others.append(f"and {len(found) - 1 - OTHERS} more")
+    beside = f" Beside it: {'; '.join(others)}." if others else ""
+    return f"{found[0].sentence}{beside}"
+
+
+def _models(summary: Summary) -> list[tuple[str, Entry]]:
+    return list(summary["models"].items())

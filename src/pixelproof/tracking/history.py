@@ -1,0 +1,151 @@
+"""Looking back: two runs in MLflow, or two git revisions, against each other."""
+
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from pixelproof.errors import DataError, ParameterError
+from pixelproof.evaluation.ledger import read_ledger
+from pixelproof.params.project import NAME
+from pixelproof.paths import LEDGER
+from pixelproof.reporting.before_after import Against, Side, compare_sides
+from pixelproof.reporting.provenance import Origin, data_folder, revision_origin, run_origin
+from pixelproof.reporting.report import align
+from pixelproof.tracking.store import check_store
+
+RUN_ID = re.compile(r"[0-9a-f]{32}")  # of MLflow; a git commit has 40
+
+
+def compare_results(first: str, second: str) -> str:
+    """What changed from one result to another, as a table.
+
+    Args:
+        first: A git revision, or the id of an MLflow run: of a pipeline, or of one model.
+        second: Another; the two may be of different kinds.
+
+    Raises:
+        DataError: The ledgers of one of them cannot be had.
+        ParameterError: There is no such revision or run, or nothing to compare.
+        ServiceError: MLflow does not answer.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        one, two = (
+            _from_run(name, Path(temporary, str(at)))
+            if RUN_ID.fullmatch(name)
+            else _from_revision(name, Path(temporary, str(at)))
+            for at, name in enumerate((first, second))
+        )
+        return _text(one, two, compare_sides(one, two))
+
+
+def _text(first: Side, second: Side, found: list[Against]) -> str:
+    head = ["model", "experiment", "A %", "B %", "B − A, points", "p", "images × draws", "", "why"]
+    rows = [head]
+    for one in found:
+        gap = one.difference
+        bounds = f"[{100 * gap.low:+.2f}, {100 * gap.high:+.2f}]"
+        sizes = [f"{i} × {d}" for i, d in zip(one.images, one.draws, strict=True)]
+        rows.append(
+            [
+                one.model,
+                one.setting,
+                *(f"{100 * rate:.2f}" for rate in one.rates),
+                f"{100 * gap.value:+.2f} {bounds}",
+                f"{gap.p_value:.2g}",
+                " | ".join(dict.fromkeys(sizes)),
+                "paired" if one.paired else "unpaired",
+                one.why,
+            ]
+        )
+    lines = [f"A = {first.name}, B = {second.name}: error rates, B minus A; below 0: B errs less."]
+    for letter, side in (("A", first), ("B", second)):
+        lines += [f"{letter}: {words}" for words in side.origin]
+    if first.reference != second.reference:
+        points = [f"{n} {experiment}" for experiment, n in (first.reference, second.reference)]
+        lines.append(f"Reference points differ ({points[0]}, {points[1]}): compared at A's.")
+    alone = {
+        side.name: [name for name in side.ledgers if name not in other.ledgers]
+        for side, other in ((first, second), (second, first))
+    }
+    if not (first.one_model and second.one_model):
+        lines += [f"In {name} alone: {', '.join(some)}." for name, some in alone.items() if some]
+    lines += ["", align(rows), ""]
+    lines.append("Images that the models compared get right unchanged; `clean` counts all held-out")
+    lines.append("ones. 95 % intervals by image; p-values are not adjusted for their number.")
+    return "\n".join(lines)
+
+
+def _read_params(path: Path, name: str) -> Mapping[str, Any]:
+    try:
+        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, YAMLError) as error:
+        problem = " ".join(str(error).split())
+        raise DataError(f"{name}: expected a params.yaml: {problem}") from None
+    if not isinstance(content, dict):
+        raise DataError(f"{name}: expected keys and values in params.yaml, got {content!r}")
+    return content
+
+
+def _from_run(run_id: str, folder: Path) -> Side:
+    """The ledgers that MLflow keeps with the models' runs."""
+    store = check_store()
+    from pixelproof.tracking.client import Tracker
+
+    folder.mkdir()
+    tracker = Tracker(store)
+    models, one_model = tracker.ledgers(run_id, folder)
+    ledgers = {name: read_ledger(folder / f"{name}.parquet") for name in models}
+    params = _read_params(folder / "params.yaml", run_id)
+    origin = run_origin(*tracker.about(run_id), data_folder(params))
+    return Side(run_id, ledgers, params, one_model, _origin_lines(origin))
+
+
+def _from_revision(revision: str, folder: Path) -> Side:
+    """The ledgers that DVC keeps of a git revision, from its cache or a remote."""
+    folder.mkdir()
+    params = folder / "params.yaml"
+    params.write_bytes(_stored(revision, Path("params.yaml")))
+    content = _read_params(params, revision)
+    models = content.get("models")
+    if not isinstance(models, list) or not models:
+        raise DataError(f"{revision}: expected models in its params.yaml, got {models!r}")
+    ledgers = {}
+    for model in models:
+        if not NAME.fullmatch(str(model)):  # it becomes the name of a file
+            raise DataError(f"{revision}: expected names of models in params.yaml, got {model!r}")
+        path = folder / f"{model}.parquet"
+        path.write_bytes(_stored(revision, LEDGER / f"{model}.parquet"))
+        ledgers[str(model)] = read_ledger(path)
+    origin = revision_origin(revision, content)
+    return Side(revision, ledgers, content, origin=_origin_lines(origin))
+
+
+def _origin_lines(origin: Origin) -> tuple[str, ...]:
+    return (f"{origin.data}; {origin.made}", *origin.differs)
+
+
+def _stored(revision: str, path: Path) -> bytes:
+    """A file of a revision, from git or from DVC."""
+    import dvc.api
+    from dvc.exceptions import DvcException
+    from dvc.scm import SCMError
+
+    try:
+        content: bytes = dvc.api.read(str(path), rev=revision, mode="rb")
+    except SCMError:
+        raise ParameterError(
+            f"{revision}: expected a git revision, or the id of an MLflow run (32 hexadecimal "
+            "digits)"
+        ) from None
+    except (DvcException, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(
+            f"{path} of {revision}: neither in DVC's cache nor in a remote ({reason}); `dvc fetch "
+            f"--all-commits`, or check {revision} out, `dvc repro` and compare again"
+        ) from None
+    return content
