@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from pixelproof.cli.commands import show
 from pixelproof.errors import IntegrityError, PixelproofError
 from pixelproof.models import training
 from pixelproof.operations.repair import repair
 from pixelproof.params.project import load_params
+from pixelproof.reporting.show import show
 from pixelproof.stages import finetune
 from pixelproof.system.files import sha256
 from tests.conftest import draw_image

@@ -155,7 +155,7 @@ def _data(arguments: argparse.Namespace) -> None:
 
 
 def _show(arguments: argparse.Namespace) -> None:
-    from pixelproof.cli.commands import show
+    from pixelproof.reporting.show import show
 
     print(show())
 
@@ -167,7 +167,7 @@ def _compare(arguments: argparse.Namespace) -> None:
 
 
 def _predict(arguments: argparse.Namespace) -> None:
-    from pixelproof.cli.commands import predict
+    from pixelproof.models.predict import predict
     from pixelproof.system.tuning import prepare_to_compute
 
     prepare_to_compute()
@@ -175,7 +175,7 @@ def _predict(arguments: argparse.Namespace) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    from pixelproof.cli.commands import export
+    from pixelproof.data.export import export
     from pixelproof.params.project import load_params
 
     export(

@@ -10,7 +10,6 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from pixelproof.cli.commands import show
 from pixelproof.errors import ParameterError, PipelineError, ServiceError
 from pixelproof.operations.servers import (
     Server,
@@ -23,6 +22,7 @@ from pixelproof.operations.servers import (
 from pixelproof.operations.worktrees import idle
 from pixelproof.params.project import Params, load_params
 from pixelproof.paths import ADVERSARIAL, CHECKPOINTS, LEDGER, MODELS, OTHERS, PLOTS
+from pixelproof.reporting.show import show
 from pixelproof.system.files import discard
 from pixelproof.system.lockfile import forget_stages
 from pixelproof.system.processes import bound, environment

@@ -1,0 +1,70 @@
+"""What a person sees of a result on the terminal."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pixelproof.errors import IntegrityError
+from pixelproof.paths import GATE, METRICS, MODELS
+from pixelproof.reporting.advice import next_steps
+from pixelproof.reporting.provenance import workspace_origin
+from pixelproof.reporting.report import read_results, result_name, result_table
+from pixelproof.reporting.verdict import judgements, verdict
+from pixelproof.system import files
+
+
+def show() -> str:
+    """The result: what it belongs to, the table, what it means, and where to look next.
+
+    Raises:
+        DataError: The pipeline has not run.
+        IntegrityError: What lies in `metrics/` is not what it writes.
+    """
+    summary, table = read_results(METRICS)
+    if not summary.get("models"):
+        raise IntegrityError(f"{METRICS}/summary.json: expected what the stage compare writes")
+    origin = workspace_origin(summary)
+    lines = ["", f"Result {result_name(summary)} of {origin.data}; {origin.made}."]
+    if origin.differs:
+        lines.append("It is NOT the result of what lies here now; `dvc repro` makes that one:")
+        lines += [f"  - {one}" for one in origin.differs]
+    lines += ["", result_table(summary, table), "", verdict(summary), *_gate_answer(summary), ""]
+    return "\n".join([*lines, *_where_to_look(summary)])
+
+
+def _where_to_look(summary: Mapping[str, Any]) -> list[str]:
+    """The report and the models of a result, as far as they are here; and what to do next."""
+    weights = summary.get("made_from", {}).get("weights", {})
+    page = Path("reports/index.html")
+    lines, models = [], [name for name in weights if _weights(MODELS / name) == weights[name]]
+    if page.is_file() and result_name(summary) in page.read_text(encoding="utf-8"):
+        lines.append(f"Report:       {page}    Every figure: {METRICS}/results.csv")
+    else:
+        other = "is of another result" if page.exists() else "is not here"
+        lines.append(f"Every figure: {METRICS}/results.csv    (the report {other}: `dvc repro`)")
+    taken = [one.model for one in judgements(summary) if one.answer == "take"]
+    if models:
+        model = next((one for one in taken if one in models), models[-1])
+        lines.append(f"Try a model:  pixelproof predict {MODELS / model} IMAGE…")
+    else:
+        lines.append("Its models are not here: `make run` or `dvc repro` makes them.")
+    steps = next_steps(summary)
+    return lines + [f"{'Next:' if one is steps[0] else '':14}{one.command}" for one in steps[:2]]
+
+
+def _weights(model: Path) -> str | None:
+    """The SHA-256 of a model folder's weights; None where there is no such folder."""
+    about = model / "classifier.json"
+    return str(files.read_json(about)["sha256"]) if about.is_file() else None
+
+
+def _gate_answer(summary: Mapping[str, Any]) -> list[str]:
+    """What the gate said last, if that was of these very weights."""
+    path = GATE / "verdict.json"
+    if not path.is_file():
+        return []
+    said = files.read_json(path)
+    known = summary.get("made_from", {}).get("weights", {})
+    if said.get("weights") not in known.values():
+        return []
+    return ["", f"The gate, on fresh draws: {said['words']}"]
