@@ -2,7 +2,7 @@
 # Each target sets up what it needs, and is quick when there is nothing to do.
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup data run flow serve ui test check clean deps same accept lock
+.PHONY: help setup data run flow serve ui test test-fast check clean deps same accept lock
 
 PYTHON ?= python3
 TEST_PROCESSES ?= 2
@@ -19,6 +19,7 @@ help:
 	@echo "make serve  leave it running: servers, schedules and a worker, until Ctrl-C"
 	@echo "make ui     serve the MLflow page of the runs"
 	@echo "make test   set up, check the code, run all tests"
+	@echo "make test-fast  the tests that start no DVC, MLflow or Prefect: a minute or two"
 	@echo "make data   provide the images that data.dvc names, and verify them"
 	@echo "make check  ruff and mypy alone"
 	@echo "make same   does this code compute what the code of dvc.lock did? (toy, both here)"
@@ -71,6 +72,9 @@ deps: setup
 
 test: check
 	pytest -n $(TEST_PROCESSES) --dist loadfile
+
+test-fast: setup
+	pytest -n $(TEST_PROCESSES) tests/unit
 
 clean:
 	@# Records that still wait for the tracking store stay.

@@ -34,9 +34,10 @@ OPENMP = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 
 def measure() -> float:
     """Images a second of fine-tuning EfficientNet-Lite0 at 128 pixels, in this process."""
-    from pixelproof.system.tuning import prepare_to_compute
+    from pixelproof.system.tuning import keep_memory, limit_spinning
 
-    prepare_to_compute()
+    limit_spinning()
+    keep_memory()
     import torch
 
     from pixelproof.models.classifier import open_classifier

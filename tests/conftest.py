@@ -15,7 +15,7 @@ from pixelproof.params.project import Params, load_params
 
 ROOT = Path(__file__).parent.parent
 SIZE = 16
-collect_ignore = ["broken_network.py"]  # it cannot be imported, as it should
+collect_ignore = ["support/broken_network.py"]  # it cannot be imported, as it should
 
 
 def draw_image(label: int, seed: int, width: int = 20, height: int = 20) -> Image.Image:
@@ -36,7 +36,7 @@ def write_data(root: Path, classes: tuple[str, ...] = ("bad", "good"), count: in
 
 def write_params(path: Path, change: Callable[[dict], None] = lambda content: None) -> Params:  # type: ignore[type-arg]
     """Write the toy experiment, changed as told, and load it."""
-    content = YAML(typ="safe").load((ROOT / "tests" / "toy.yaml").read_text())
+    content = YAML(typ="safe").load((ROOT / "tests" / "support" / "toy.yaml").read_text())
     change(content)
     with path.open("w") as file:
         YAML(typ="safe").dump(content, file)
@@ -61,6 +61,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PIXELPROOF_TRACKING", "off")
     write_data(tmp_path / "data")
     write_params(tmp_path / "params.yaml")
-    shutil.copy(ROOT / "tests" / "tiny_network.py", tmp_path)
+    shutil.copy(ROOT / "tests" / "support" / "tiny_network.py", tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     return tmp_path

@@ -13,6 +13,7 @@ from types import FrameType
 from typing import TypeAlias
 
 from pixelproof.errors import ParameterError, PixelproofError, one_line
+from pixelproof.system.tuning import limit_spinning
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 STAGES = ("select", "baseline", "generate", "finetune", "attack", "evaluate", "compare")
@@ -28,11 +29,11 @@ def _stage(arguments: argparse.Namespace) -> None:
     from pixelproof.params.project import load_params
     from pixelproof.params.validation import choose
     from pixelproof.system.processes import die_with_parent
-    from pixelproof.system.tuning import prepare_to_compute
+    from pixelproof.system.tuning import keep_memory
     from pixelproof.tracking.session import ready, tell
 
     die_with_parent()
-    prepare_to_compute()
+    keep_memory()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # repeatable sums on a GPU
     params = load_params()
     known: dict[str, Mapping[str, object]] = {
@@ -110,9 +111,9 @@ def _gate(arguments: argparse.Namespace) -> None:
     from pixelproof.params.project import load_params
     from pixelproof.promotion.contest import run_gate
     from pixelproof.promotion.model_card import rules_table
-    from pixelproof.system.tuning import prepare_to_compute
+    from pixelproof.system.tuning import keep_memory
 
-    prepare_to_compute()
+    keep_memory()
     result = run_gate(load_params(), arguments.promote)
     print(f"{rules_table(result.verdict)}\n\n{result.words}".strip())
 
@@ -120,9 +121,9 @@ def _gate(arguments: argparse.Namespace) -> None:
 def _score(arguments: argparse.Namespace) -> None:
     from pixelproof.params.project import load_params
     from pixelproof.promotion.monitoring import run_score
-    from pixelproof.system.tuning import prepare_to_compute
+    from pixelproof.system.tuning import keep_memory
 
-    prepare_to_compute()
+    keep_memory()
     result = run_score(load_params())
     print(f"{result.outcome}: {result.words}")
 
@@ -168,9 +169,9 @@ def _compare(arguments: argparse.Namespace) -> None:
 
 def _predict(arguments: argparse.Namespace) -> None:
     from pixelproof.models.predict import predict
-    from pixelproof.system.tuning import prepare_to_compute
+    from pixelproof.system.tuning import keep_memory
 
-    prepare_to_compute()
+    keep_memory()
     predict(arguments.model, arguments.images)
 
 
@@ -325,6 +326,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0; that of the error (see `pixelproof.errors`); 130 or 143 on a signal.
     """
     arguments = _parser().parse_args(argv)
+    limit_spinning()
     signal.signal(signal.SIGTERM, _terminate)
     try:
         arguments.run(arguments)

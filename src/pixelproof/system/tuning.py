@@ -1,6 +1,5 @@
 """Settings of a process that computes; they hold only where torch has not been loaded yet."""
 
-import ctypes
 import os
 
 # How often a thread of OpenMP looks for work before it sleeps. By default it looks 300,000 times,
@@ -10,17 +9,12 @@ SPINS = 10_000
 _OPENMP = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 
 
-def prepare_to_compute() -> None:
-    """Tune this process for networks on a CPU: threads that wait in sleep, memory that is kept.
+def limit_spinning() -> None:
+    """Have waiting threads sleep soon, so that a busy machine does the work of others meanwhile.
 
     A person's own `GOMP_SPINCOUNT` or `OMP_WAIT_POLICY` stays. No result depends on either.
+    Processes that this one starts inherit it.
     """
-    limit_spinning()
-    keep_memory()
-
-
-def limit_spinning() -> None:
-    """Have waiting threads sleep soon, so that a busy machine does the work of others meanwhile."""
     if not any(name in os.environ for name in _OPENMP):
         os.environ["GOMP_SPINCOUNT"] = str(SPINS)
 
@@ -31,6 +25,8 @@ def keep_memory() -> None:
     A network frees and takes the same large buffers in each batch; fetching them from the
     kernel each time halves the images a second of inference on a CPU.
     """
+    import ctypes
+
     m_trim_threshold, m_mmap_threshold = -1, -3
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc alone has it
     if mallopt is not None:

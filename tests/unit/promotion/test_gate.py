@@ -1,0 +1,183 @@
+"""The gate, with ledgers whose verdict is planted."""
+
+import dataclasses
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pixelproof.core.pixel_index import pixel_index
+from pixelproof.errors import DataError, ParameterError
+from pixelproof.promotion.gate import Verdict, decide
+from tests.support.planted import DRAWS, SIDE, N, ledger, params
+
+FRAGILE, ROBUST = 0.2, 0.02
+
+
+def failed(verdict: Verdict) -> set[str]:
+    return {rule.name for rule in (*verdict.evidence, *verdict.rules) if not rule.holds}
+
+
+def three(**setting: Any) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Ledgers of challenger, champion and control, alike but for how often they flip."""
+    robust, fragile = ledger(ROBUST, **setting), ledger(FRAGILE, **setting)
+    return robust, fragile, fragile
+
+
+def test_a_better_one_passes() -> None:
+    verdict = decide(ledger(ROBUST), ledger(FRAGILE, seed=1), ledger(FRAGILE, seed=2), params())
+    assert verdict.outcome == "PASSED"
+    assert not failed(verdict)
+    assert not verdict.reasons
+    champion = next(rule for rule in verdict.rules if rule.name == "pi_champion")
+    factor = pixel_index(1.0, N, SIDE, "stuck", None)
+    assert champion.figures["pi"] == pytest.approx(champion.figures["value"] * factor)
+    assert 0 < champion.figures["low"] < champion.figures["value"] < champion.figures["high"]
+    challenger = verdict.models["challenger"]
+    assert challenger["pi"]["value"] == pytest.approx(challenger["error_rate"]["value"] * factor)
+    json.dumps(verdict.content(), allow_nan=False)
+
+
+@pytest.mark.parametrize("flips", [FRAGILE, 0.4])
+def test_one_that_is_not_better_is_rejected(flips: float) -> None:
+    verdict = decide(ledger(flips), ledger(FRAGILE, seed=1), ledger(0.5, seed=2), params())
+    assert verdict.outcome == "REJECTED"
+    assert failed(verdict) == {"pi_champion"}
+
+
+def test_more_training_alone_is_no_merit() -> None:
+    verdict = decide(ledger(ROBUST), ledger(FRAGILE, seed=1), ledger(ROBUST, seed=2), params())
+    assert failed(verdict) == {"pi_control"}
+
+
+def test_clean_accuracy_must_be_kept() -> None:
+    worse = ledger(ROBUST, accuracy=0.95)
+    verdict = decide(worse, ledger(FRAGILE, seed=1), ledger(FRAGILE, seed=2), params())
+    assert verdict.outcome == "REJECTED"
+    assert failed(verdict) == {"clean_accuracy_champion", "clean_accuracy_control"}
+    assert "-5.0 points" in verdict.reasons
+    wide = params(accuracy_margin=0.1)
+    assert decide(worse, ledger(FRAGILE, seed=1), ledger(FRAGILE, seed=2), wide).outcome == "PASSED"
+
+
+@pytest.mark.parametrize("attack", ["whitebox_fgsm", "whitebox_iterated"])
+def test_attacks_on_itself_must_not_fool_it_more(attack: str) -> None:
+    fooled = {"whitebox_fgsm": 0.5, "whitebox_iterated": 0.7}
+    more = fooled | {attack: fooled[attack] + 0.2}
+    champion, control = ledger(FRAGILE, seed=1, fooled=fooled), ledger(FRAGILE, fooled=fooled)
+    verdict = decide(ledger(ROBUST, fooled=more), champion, control, params())
+    steps = 1 if attack == "whitebox_fgsm" else 10
+    assert failed(verdict) == {f"{attack}_epsilon1_steps{steps}"}
+
+
+def test_masked_gradients_are_refused() -> None:
+    hidden = {"whitebox_fgsm": 0.5, "whitebox_iterated": 0.2}  # many steps do worse than one
+    verdict = decide(
+        ledger(ROBUST, fooled=hidden), ledger(FRAGILE, seed=1), ledger(FRAGILE, seed=2), params()
+    )
+    assert failed(verdict) == {"gradients"}
+
+
+class TestEvidence:
+    def test_few_images(self) -> None:
+        few = three(images=60)
+        verdict = decide(*few, params(accuracy_margin=0.1))
+        assert verdict.outcome == "NOT ENOUGH EVIDENCE"
+        assert failed(verdict) == {"images"}
+        assert not verdict.rules
+
+    def test_too_few_images_to_tell_the_margin(self) -> None:
+        some = three(images=120)
+        assert failed(decide(*some, params(accuracy_margin=0.02))) == {"accuracy_margin"}
+
+    def test_few_draws(self) -> None:
+        few = three(draws=DRAWS - 1)
+        assert failed(decide(*few, params())) == {"draws"}
+
+    def test_no_common_image(self) -> None:
+        none = three(accuracy=0.0, fooled={})
+        verdict = decide(*none, params())
+        assert verdict.outcome == "NOT ENOUGH EVIDENCE"
+        assert "images" in failed(verdict)
+
+    def test_no_attack(self) -> None:
+        never = three(fooled={})
+        assert {"attacked"} <= failed(decide(*never, params()))
+
+    def test_unknown_training_images_ask_for_a_yes(self) -> None:
+        unknown = ["challenger", "control"]
+        verdict = decide(*three(), params(), unknown)
+        assert verdict.outcome == "NOT ENOUGH EVIDENCE"
+        assert failed(verdict) == {"seen"}
+        assert "unknown for: challenger, control (baselines.NAME.seen" in verdict.reasons
+        allowed = decide(*three(), params(unknown_seen=True), unknown)
+        assert "seen" not in failed(allowed)
+        assert allowed.outcome != "NOT ENOUGH EVIDENCE"
+        assert any("which gate.unknown_seen allows" in one.words for one in allowed.evidence)
+
+    @pytest.mark.parametrize("margin", [np.nan, np.inf])
+    def test_a_figure_that_is_not_finite_never_promotes(self, margin: float) -> None:
+        odd = ledger(ROBUST, margin=margin)
+        verdict = decide(odd, ledger(FRAGILE, seed=1), ledger(FRAGILE, seed=2), params())
+        assert verdict.outcome == "NOT ENOUGH EVIDENCE"
+        assert failed(verdict) == {"finite"}
+
+
+def test_ledgers_of_other_images_are_refused() -> None:
+    with pytest.raises(DataError, match="of the champion's ledger in that of the challenger"):
+        decide(ledger(ROBUST, images=299), ledger(FRAGILE), ledger(FRAGILE), params())
+
+
+def test_without_a_gate_there_is_nothing_to_decide() -> None:
+    with pytest.raises(DataError, match="section gate"):
+        none = dataclasses.replace(params(), gate=None)
+        decide(ledger(ROBUST), ledger(FRAGILE), ledger(FRAGILE), none)
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.2])
+def test_one_of_the_same_worth_seldom_passes(rate: float) -> None:
+    """Flips that are independent: one in forty may pass, so of sixty seldom more than five."""
+    control = ledger(0.6, seed=999)
+    twins = [(ledger(rate, seed=2 * one), ledger(rate, seed=2 * one + 1)) for one in range(60)]
+    verdicts = [decide(*pair, control, params()) for pair in twins]
+    passed = sum(one.outcome == "PASSED" for one in verdicts)
+    assert passed <= 5
+    assert all(failed(one) <= {"pi_champion"} for one in verdicts)
+
+
+def test_promotions_cost_no_accuracy_bit_by_bit() -> None:
+    """A little below the champion, which is a little below what the data give."""
+    worse, champion = ledger(ROBUST, accuracy=0.96), ledger(FRAGILE, seed=1, accuracy=0.965)
+    verdict = decide(worse, champion, ledger(FRAGILE, seed=2), params())
+    assert failed(verdict) == {"clean_accuracy_control"}
+
+
+def test_where_all_images_were_seen_nothing_is_decided() -> None:
+    none = ledger(ROBUST).iloc[:0]
+    verdict = decide(none, none, none, params())
+    assert verdict.outcome == "NOT ENOUGH EVIDENCE"
+    assert not verdict.models
+
+
+def test_gradients_that_nothing_checks_do_not_hold() -> None:
+    verdict = decide(*three(fooled={"whitebox_fgsm": 0.5}), params())
+    assert "attacked" in failed(verdict)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"challenger": "hrad"}, r"gate.challenger: .* did you mean 'hard'"),
+        ({"challenger": "clean"}, "gate.challenger: expected another arm than the control"),
+        ({"accuracy_margin": 0}, "gate.accuracy_margin: expected a share between 0 and 1"),
+        ({"attack_margin": 1.5}, "gate.attack_margin: expected a share"),
+        ({"draws": 0}, "gate.draws: expected a number from 1"),
+        ({"name": "../x"}, "gate.name: expected a name"),
+        ({"margin": 0.1}, "gate.margin: unknown key"),
+    ],
+)
+def test_a_bad_gate_is_refused(change: dict[str, object], words: str) -> None:
+    with pytest.raises(ParameterError, match=words):
+        params(**change)

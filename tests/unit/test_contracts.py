@@ -1,0 +1,146 @@
+"""What everything later stands on: layers of imports, `deps`, names, the public surface."""
+
+import ast
+import importlib
+from pathlib import Path
+from typing import Any
+
+import grimp
+import pytest
+from ruamel.yaml import YAML
+from tools import dependencies
+
+import pixelproof
+from pixelproof.cli import main
+from pixelproof.params.project import load_params
+from pixelproof.tracking.client import SERVED
+
+ROOT = Path(__file__).parents[2]
+ROOMS = (  # each imports from those after it alone; `stages` stand beside `tracking`
+    "cli",
+    "operations",
+    "promotion",
+    "tracking",
+    "reporting",
+    "evaluation",
+    "models",
+    "data",
+    "params",
+    "system",
+    "core",
+)
+GROUND = {"errors", "paths"}  # below all of them
+
+
+@pytest.fixture(scope="module")
+def graph() -> grimp.ImportGraph:
+    return grimp.build_graph("pixelproof", include_external_packages=True, cache_dir=None)
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Any:
+    return YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
+
+
+def _top(module: str) -> str:
+    return module.split(".")[1] if "." in module else ""
+
+
+def test_imports_run_one_way(graph: grimp.ImportGraph) -> None:
+    level = {name: at for at, name in enumerate(ROOMS)} | {"stages": ROOMS.index("tracking")}
+    ours = [name for name in graph.modules if name.startswith("pixelproof.")]
+    assert {_top(name) for name in ours} == set(level) | GROUND, "each module has its room"
+    level |= dict.fromkeys(GROUND, len(ROOMS))
+    for module in ours:
+        for imported in graph.find_modules_directly_imported_by(module):
+            if imported.startswith("pixelproof.") and _top(module) != _top(imported):
+                assert level[_top(module)] < level[_top(imported)], (module, imported)
+
+
+def test_a_room_says_what_it_is_for_and_nothing_else() -> None:
+    for path in (ROOT / "src" / "pixelproof").glob("**/__init__.py"):
+        if path.parent.name != "pixelproof":
+            (only,) = ast.parse(path.read_text()).body
+            assert isinstance(only, ast.Expr), path
+
+
+def test_core_knows_numpy_torch_and_scipy_alone(graph: grimp.ImportGraph) -> None:
+    stdlib = {"collections", "dataclasses", "math", "re", "typing"}
+    for module in graph.find_descendants("pixelproof.core"):
+        for imported in graph.find_modules_directly_imported_by(module):
+            allowed = stdlib | {"numpy", "torch", "scipy"}
+            assert imported.startswith("pixelproof.core") or imported in allowed, (module, imported)
+
+
+def test_stages_know_neither_each_other_nor_tracking(graph: grimp.ImportGraph) -> None:
+    for stage in main.STAGES:
+        upstream = graph.find_upstream_modules(f"pixelproof.stages.{stage}")
+        assert not {one for one in upstream if one.startswith("pixelproof.stages.")}
+        assert not upstream & {
+            "mlflow",
+            "prefect",
+            "dvc",
+            "pixelproof.tracking.client",
+            "pixelproof.cli.main",
+        }
+
+
+def test_tracking_alone_knows_mlflow(graph: grimp.ImportGraph) -> None:
+    assert graph.find_modules_that_directly_import("mlflow") == {"pixelproof.tracking.client"}
+    told = graph.find_upstream_modules("pixelproof.models.pyfunc")  # what MLflow loads a model with
+    assert not told & {"mlflow", "prefect", "dvc"}
+
+
+def test_a_logged_model_carries_what_it_is_served_with(graph: grimp.ImportGraph) -> None:
+    closure = graph.find_upstream_modules("pixelproof.models.pyfunc") | {"pixelproof.models.pyfunc"}
+    needed = {one for one in closure if one.startswith("pixelproof")}
+    needed |= {one.rpartition(".")[0] for one in needed if "." in one}  # their packages
+    expected = {dependencies.source(one).removeprefix("src/pixelproof/") for one in needed}
+    assert set(SERVED) == expected
+
+
+def test_make_deps_changes_nothing(graph: grimp.ImportGraph) -> None:
+    text = (ROOT / "dvc.yaml").read_text()
+    assert dependencies.written(text, graph) == text, "run `make deps`"
+
+
+@pytest.mark.parametrize("stage", main.STAGES)
+def test_deps_hold_the_code_that_can_change_the_result(
+    graph: grimp.ImportGraph, pipeline: Any, stage: str
+) -> None:
+    deps = {one for one in dependencies.body(pipeline[stage])["deps"] if one.startswith("src/")}
+    ours = {dependencies.source(one): one for one in graph.modules if one.startswith("pixelproof")}
+    for path in deps:
+        for imported in graph.find_modules_directly_imported_by(ours[path]):
+            if imported.startswith("pixelproof") and imported not in dependencies.WITHOUT_EFFECT:
+                assert dependencies.source(imported) in deps, f"{path} imports it"
+    assert dependencies.source(f"pixelproof.stages.{stage}") in deps
+
+
+def test_one_name_for_stage_module_section_and_command(pipeline: Any) -> None:
+    sections = {"baseline": "baselines"}
+    params = load_params(ROOT / "params.yaml")
+    assert tuple(pipeline) == main.STAGES
+    for stage in main.STAGES:
+        assert callable(importlib.import_module(f"pixelproof.stages.{stage}").run)
+        assert hasattr(params, sections.get(stage, stage))
+        body = dependencies.body(pipeline[stage])
+        assert body["cmd"].startswith(f"exec pixelproof stage {stage}")
+        for key in body["params"]:
+            first, *rest = key.split(".")
+            section = getattr(params, first)
+            assert not rest or rest[0].startswith("${") or hasattr(section, rest[0]), key
+
+
+def test_models_are_the_baselines_and_the_arms() -> None:
+    for path in [ROOT / "params.yaml", *(ROOT / "profiles").glob("*.yaml")]:
+        params = load_params(path)
+        assert list(params.models) == [*params.baselines, *params.finetune.arms]
+
+
+def test_the_default_experiment_is_the_elpv_profile() -> None:
+    assert load_params(ROOT / "params.yaml") == load_params(ROOT / "profiles" / "elpv.yaml")
+
+
+def test_public_surface() -> None:
+    assert pixelproof.__all__ == ["__version__", "load"]
