@@ -24,7 +24,8 @@ from tests.support.repository import make_repository, run
 
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")  # within DVC
 MARKS = Path("marks")
-OTHERS = {"data": "data-2", "baseline": "other"}  # what a dependency's path is made of must exist
+ORIGINALS = ("baseline", "before")  # in the order of the alphabet, in which YAML is written here
+EXISTING = {"data": ("data", "data-2"), "baseline": ORIGINALS, "origin": ORIGINALS}  # in paths
 COMMAND = """\
 echo "$1" >> marks
 shift
@@ -34,7 +35,7 @@ for out; do
     *.*) echo "$out" > "$out" ;;
     *)
       mkdir -p "$out"
-      for name in baseline other clean stuck-8; do echo "$name" > "$out/$name.npy"; done ;;
+      for name in baseline before clean stuck-8; do echo "$name" > "$out/$name.npy"; done ;;
   esac
 done
 """
@@ -51,8 +52,12 @@ def replace_command(stage: str, body: dict[str, Any]) -> None:
 def spelled_out() -> dict[str, Any]:
     """The toy's parameters with every key, those left to their defaults too."""
     content = yaml.load(ROOT / "tests" / "support" / "toy.yaml")
-    content["baselines"]["other"] = content["baselines"]["baseline"]
-    content["models"].insert(1, "other")
+    content["baselines"]["before"] = content["baselines"]["baseline"]
+    content["models"] = {
+        "baseline": {"origin": "baseline"},
+        "before": {"origin": "before"},
+        **content["models"],
+    }
     content["select"]["group"] = {"pattern": "(.)"}
     yaml.dump(content, Path("params.yaml"))
     return dataclasses.asdict(load_params())
@@ -99,8 +104,8 @@ def leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
 def another(key: str, value: Any) -> str:
     """Some other value, as `-S` takes it."""
     name = key.rpartition(".")[2]
-    if name in OTHERS:
-        return OTHERS[name]
+    if name in EXISTING:
+        return next(one for one in EXISTING[name] if one != value)
     if isinstance(value, list):
         return str([*value, value[0] if value else "else"])
     if isinstance(value, bool):
@@ -149,7 +154,7 @@ def test_each_key_that_a_stage_depends_on_makes_it_run(project: Repo) -> None:
                 tried.add(leaf)
                 if not runs(stage, f"{leaf}={another(leaf, value)}"):
                     passed_over.append(f"{stage}: {leaf}")
-    assert {"select.side", "evaluate.pixels.n", "compare.defects", "models"} <= tried
+    assert {"select.side", "evaluate.pixels.n", "compare.defects", "models.clean.origin"} <= tried
     assert passed_over == []
 
 

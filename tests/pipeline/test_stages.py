@@ -101,7 +101,7 @@ def test_originals_alone_on_images_that_are_all_held_out(project: Path) -> None:
             for seed, name in enumerate(("one", "two"))
         }
         content["finetune"]["arms"] = {}
-        content["models"] = ["one", "two"]
+        content["models"] = {name: {"origin": name} for name in ("one", "two")}
         content["compare"]["control"] = None
         content["evaluate"] |= {"protocols": ["held_out"], "magnitude": None}
 

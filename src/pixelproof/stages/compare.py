@@ -78,9 +78,9 @@ def _set_others_aside(models: Collection[str]) -> None:
 
 def run(params: Params) -> None:
     """Write the figures into `metrics/` and `plots/`, and the report into `reports/`."""
-    _set_others_aside(params.models)
     images = load_images(IMAGES, "held_out", params.select)
     params.check_classes(images.classes)
+    _set_others_aside(params.models)
     manifest = files.read_json(IMAGES / "manifest.json")
     seen = {hex_id(one) for model in params.models for one in seen_images(MODELS / model)}
     whole = {model: read_ledger(LEDGER / f"{model}.parquet") for model in params.models}
