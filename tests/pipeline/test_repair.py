@@ -194,9 +194,12 @@ def test_the_advice_mends_a_checkpoint(root: Path) -> None:
     finetune.run(load_params(), "clean")
 
 
-def test_the_advice_mends_figures(root: Path) -> None:
-    Path("metrics/summary.json").write_text("{")
-    with pytest.raises(IntegrityError, match="summary.json: expected JSON") as caught:
+@pytest.mark.parametrize(
+    ("name", "text"), [("summary.json", "{"), ("summary.json", "{}"), ("results.csv", "a\n1\n")]
+)
+def test_the_advice_mends_figures(root: Path, name: str, text: str) -> None:
+    (Path("metrics") / name).write_text(text)
+    with pytest.raises(IntegrityError, match=f"{name}: expected ") as caught:
         show()
     follow(caught.value)
     show()

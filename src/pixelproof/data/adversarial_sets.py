@@ -48,5 +48,7 @@ def load_adversarial_set(folder: Path) -> AdversarialSet:
     ids = np.load(folder / "ids.npy")
     examples = np.load(folder / "examples.npy", mmap_mode="r")
     if len(ids) != len(examples):
-        raise IntegrityError(f"{folder}: {len(ids)} ids for {len(examples)} examples")
+        raise IntegrityError(
+            f"{folder}: {len(ids)} ids for {len(examples)} examples; run `dvc repro -f attack`"
+        )
     return AdversarialSet(ids, examples, manifest["epsilon"])

@@ -336,7 +336,9 @@ def load_images(folder: Path, split: str, select: Select) -> ImageSet:
     rows = [row for row in manifest["images"] if row["split"] == split]
     pixels = np.load(path, mmap_mode="r")
     if len(pixels) != len(rows):
-        raise IntegrityError(f"{path}: expected {len(rows)} images, got {len(pixels)}")
+        raise IntegrityError(
+            f"{path}: expected {len(rows)} images, got {len(pixels)}; run `dvc repro -f select`"
+        )
     return ImageSet(
         np.array([int(row["image"], 16) for row in rows], dtype=np.uint64),
         np.array([row["label"] for row in rows], dtype=np.int64),

@@ -104,7 +104,8 @@ def read_results(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
     except FileNotFoundError:
         raise DataError(f"{path}: missing; run `dvc repro` to make it") from None
     except (ValueError, KeyError, TypeError) as error:  # what pandas raises of other tables
-        raise IntegrityError(f"{path}: expected what the stage compare writes: {error}") from None
+        words = f"expected what the stage compare writes: {error}"
+        raise IntegrityError(f"{path}: {words}; {files.remedy(path)}") from None
     return summary, table
 
 

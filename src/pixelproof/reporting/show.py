@@ -22,7 +22,9 @@ def show() -> str:
     """
     summary, table = read_results(METRICS)
     if not summary.get("models"):
-        raise IntegrityError(f"{METRICS}/summary.json: expected what the stage compare writes")
+        path = METRICS / "summary.json"
+        words = "expected what the stage compare writes"
+        raise IntegrityError(f"{path}: {words}; {files.remedy(path)}")
     origin = workspace_origin(summary)
     lines = ["", f"Result {result_name(summary)} of {origin.data}; {origin.made}."]
     if origin.differs:
