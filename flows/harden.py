@@ -53,6 +53,7 @@ from pixelproof.reporting.verdict import verdict
 from pixelproof.system.files import read_json
 from pixelproof.system.processes import bound
 from pixelproof.system.projects import LABEL, project_name
+from pixelproof.system.surroundings import check_home
 from pixelproof.tracking.session import track_pipeline
 from pixelproof.tracking.store import require_absolute
 
@@ -293,6 +294,7 @@ def server() -> Iterator[None]:
     if PREFECT_API_URL.value():
         yield
         return
+    check_home()
     own = prefect_server(free_port(0))
     environment = os.environ | own.variables
     environment |= {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1"}

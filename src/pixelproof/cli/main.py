@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TypeAlias
 
-from pixelproof.errors import ParameterError, PixelproofError, one_line
+from pixelproof.errors import DataError, ParameterError, PixelproofError, one_line
 from pixelproof.system.tuning import limit_spinning
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -77,6 +77,10 @@ def _ui(arguments: argparse.Namespace) -> None:
 
 
 def _serve(arguments: argparse.Namespace) -> None:
+    from pixelproof.system.surroundings import check_home
+
+    if not os.environ.get("PREFECT_API_URL"):
+        check_home()
     from pixelproof.operations.serve import serve
 
     serve(arguments.notify, arguments.prefect_port, arguments.mlflow_port, arguments.mlflow_auth)
@@ -211,7 +215,7 @@ def _add_pipeline(commands: Commands) -> None:
     stage.set_defaults(run=_stage)
 
     run = commands.add_parser("run", help="run the pipeline, tracked, and show the result")
-    run.set_defaults(run=_run)
+    run.set_defaults(run=_run, git=True)
 
     profile = commands.add_parser("profile", help="take a whole experiment as params.yaml")
     actions = profile.add_subparsers(required=True, dest="action", metavar="list | use")
@@ -230,10 +234,10 @@ def _add_pipeline(commands: Commands) -> None:
 
     clean = commands.add_parser("clean", help="delete old runs and cached data")
     clean.add_argument("--keep", type=int, required=True, help="pipeline runs and commits to keep")
-    clean.set_defaults(run=_clean)
+    clean.set_defaults(run=_clean, git=True)
 
     repair = commands.add_parser("repair", help="find what is damaged, remove it or put it back")
-    repair.set_defaults(run=_repair)
+    repair.set_defaults(run=_repair, git=True)
 
     fetch = commands.add_parser("fetch", help="write a demo data set into a folder")
     fetch.add_argument("name", choices=["elpv", "imagenet-sample"])
@@ -241,7 +245,7 @@ def _add_pipeline(commands: Commands) -> None:
     fetch.set_defaults(run=_fetch)
 
     data = commands.add_parser("data", help="provide what data.dvc names, and verify it")
-    data.set_defaults(run=_data)
+    data.set_defaults(run=_data, git=True)
 
 
 def _add_unattended(commands: Commands) -> None:
@@ -251,10 +255,10 @@ def _add_unattended(commands: Commands) -> None:
     serve.add_argument("--prefect-port", type=_port, default=4200, help="the first to try (4200)")
     serve.add_argument("--mlflow-port", type=_port, default=5000, help="the first to try (5000)")
     _add_mlflow_auth(serve)
-    serve.set_defaults(run=_serve)
+    serve.set_defaults(run=_serve, git=True)
 
     announce = commands.add_parser("announce-data", help="start a hardening on what data.dvc names")
-    announce.set_defaults(run=_announce)
+    announce.set_defaults(run=_announce, git=True)
 
     gate = commands.add_parser("gate", help="judge the challenger against the champion")
     gate.add_argument("--promote", action="store_true", help="register it; champion if it passes")
@@ -306,6 +310,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Measure how a classifier bears a few changed pixels, and harden it.",
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.set_defaults(git=False)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for add in (_add_pipeline, _add_unattended, _add_results):
         add(commands)
@@ -314,6 +319,15 @@ def _parser() -> argparse.ArgumentParser:
 
 def _terminate(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
+
+
+def _unexpected(error: Exception) -> str:
+    """An error without words of its own, in one line."""
+    where = "`pixelproof --debug …` shows where"
+    if isinstance(error, OSError) and error.filename:
+        return one_line(f"{error.filename}: {error.strerror}; {where}")
+    reason = (str(error).strip().splitlines() or ["no reason given"])[0][:300]
+    return one_line(f"{type(error).__name__}: {reason}; {where}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -329,6 +343,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     limit_spinning()
     signal.signal(signal.SIGTERM, _terminate)
     try:
+        if arguments.git:
+            from pixelproof.system.surroundings import check_repository
+
+            check_repository(Path())
         arguments.run(arguments)
         sys.stdout.flush()
     except PixelproofError as error:
@@ -342,6 +360,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # who reads has enough, as `head` has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+    except Exception as error:  # what nobody has thought of
+        if arguments.debug:
+            traceback.print_exc()
+        print(f"pixelproof: {_unexpected(error)}", file=sys.stderr)
+        return DataError.exit_code if isinstance(error, OSError) else PixelproofError.exit_code
     return 0
 
 

@@ -63,7 +63,11 @@ def printable(path: Path) -> str:
 
 
 def _check_link(path: Path, root: Path) -> None:
-    if path.is_symlink() and not path.resolve().is_relative_to(root):
+    try:
+        leaves = path.is_symlink() and not path.resolve().is_relative_to(root)
+    except (OSError, RuntimeError):
+        raise DataError(f"{printable(path)}: a link to itself; delete it") from None
+    if leaves:
         raise DataError(f"{printable(path)}: a link that leaves {root}; copy what it names")
 
 

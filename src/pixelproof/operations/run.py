@@ -206,7 +206,8 @@ def prune(keep: int) -> str:
             [sys.executable, "-m", "dvc", *command], capture_output=True, text=True, check=False
         )
     if collected.returncode != 0:
-        raise ServiceError(f"dvc gc: {collected.stderr.strip().splitlines()[-1]}")
+        lines = collected.stderr.strip().splitlines() or ["no reason given"]
+        raise ServiceError(f"dvc gc: {lines[-1]}")
     freed = (before - _size(*folders)) / 1e6
     words = f"{len(runs)} runs and {len(models)} logged models deleted"
     names = f"; files of {sorted({one.stem for one in unused})} deleted" if unused else ""

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -127,10 +128,11 @@ class Tracker:
     @contextmanager
     def _guarded(self) -> Iterator[None]:
         from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
 
         try:
             yield
-        except (MlflowException, OSError) as error:
+        except (MlflowException, OSError, SQLAlchemyError, sqlite3.Error) as error:
             said = re.sub(r"//[^/@\s]+@", "//…@", str(error))  # a password in an address
             reason = said.strip().split("\n")[0][:300]
             raise ServiceError(f"MLflow at {plain(self.store.uri)}: {reason}; {WITHOUT}") from error

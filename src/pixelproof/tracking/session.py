@@ -71,7 +71,7 @@ def ready() -> None:
     if not enabled() or os.environ.get(SENDER):
         return
     run = _process(os.getppid())
-    if SESSION.is_file() and SESSION.read_text() == run:
+    if SESSION.is_file() and SESSION.read_text(errors="replace") == run:
         find_store()
         return
     check_store()

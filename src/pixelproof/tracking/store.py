@@ -103,10 +103,12 @@ def check_store() -> Store:
 
     Raises:
         ParameterError: As `find_store`.
-        ServiceError: A server does not answer; names the address and the way to go on without.
+        ServiceError: A server does not answer, or the database's file is none; names it and the
+            way to go on without.
     """
     store = find_store()
     if not store.uri.startswith(("http://", "https://")):
+        _check_database(store)
         return store
     reason = ""
     server = server_of(store.uri)
@@ -122,6 +124,20 @@ def check_store() -> Store:
             reason = str(getattr(error, "reason", error))
         time.sleep(0.5)
     raise ServiceError(f"MLflow at {plain(store.uri)} does not answer ({reason}); {WITHOUT}")
+
+
+def _check_database(store: Store) -> None:
+    """Refuse a file that is no database, before any work is done."""
+    path = store.folder / "mlflow.db" if store.folder else None
+    if path is None or not path.is_file():
+        return
+    with path.open("rb") as file:
+        head = file.read(16)
+    if head not in (b"", b"SQLite format 3\0"):
+        raise ServiceError(
+            f"{path}: expected MLflow's database, got another file; move it away, or go on "
+            f"without: {TRACKING}=off"
+        )
 
 
 # What MLflow keeps as absolute addresses of files.
