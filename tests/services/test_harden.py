@@ -100,7 +100,7 @@ def test_completed_and_nothing_is_left_to_do(repository: Path) -> None:
         "select s.type, s.message from flow_run f join flow_run_state s on f.state_id = s.id",
     )
     assert state == "COMPLETED"
-    assert message.startswith("At 64 stuck pixels, on 27 images")
+    assert "with 64 stuck pixels (25 %), on 27 images" in message
     ((words,),) = rows(repository, "select data from artifact where key = 'result'")
     assert "| stuck-8 |" in words
     assert "MLflow run" in words

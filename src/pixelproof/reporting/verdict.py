@@ -142,7 +142,7 @@ def _against(entry: Entry, cost: Entry, margins: Entry) -> Iterator[tuple[str, s
     if accuracy:
         worst = min(accuracy, key=lambda one: one["difference"])
         allowed = f"{100 * margins['accuracy']:g} points of accuracy that the gate allows"
-        certain = -worst["difference"] > margins["accuracy"]
+        certain = worst["high"] < -margins["accuracy"]
         yield (
             "accuracy",
             f"it costs more than the {allowed}"
@@ -154,7 +154,7 @@ def _against(entry: Entry, cost: Entry, margins: Entry) -> Iterator[tuple[str, s
         worst = max(attacks, key=lambda one: one["high"])
         if worst["high"] >= margins["attack"]:
             allowed = f"{100 * margins['attack']:g} points more often, as the gate allows"
-            certain = worst["difference"] > margins["attack"]
+            certain = worst["low"] > margins["attack"]
             yield (
                 "attack",
                 f"attacks fool it more than {allowed}"
@@ -203,10 +203,11 @@ def _cost_words(summary: Summary, model: str) -> str:
     if "versus_control" in accuracy:
         beside += f", its control {percent(models[summary['control']]['clean_accuracy']['value'])}"
     words = f"of unchanged images it gets {right} right ({beside})"
-    lost = [one for one in accuracy.values() if one["high"] < 0]
-    if lost:
-        worst = min(lost, key=lambda one: one["difference"])
+    worst = min(accuracy.values(), key=lambda one: one["difference"])
+    if any(one["high"] < 0 for one in accuracy.values()):
         words += f", a cost of {_plain(-worst['difference'])}"
+    elif any(_beyond(one, summary["margins"]) for one in accuracy.values()):
+        words += f", a cost of {_plain(max(0.0, -worst['difference']))} that may be chance"
     else:
         words += ", no measurable cost"
     return f"{words}; {_attack_words(cost['attacks'])}"

@@ -68,7 +68,7 @@ def _set_others_aside(models: Collection[str]) -> None:
     count as an input, and get into dvc.lock.
     """
     for folder in (MODELS, LEDGER):
-        for path in sorted(folder.iterdir()):
+        for path in sorted(folder.glob("*")):
             if path.stem not in models and not path.name.startswith("."):
                 target = OTHERS / folder.name / path.name
                 files.discard(target)
