@@ -241,6 +241,7 @@ def make_project(root: Path) -> Path:
     (root / "flows" / "score.py").write_text(SCORE)
     shutil.copy(ROOT / "prefect.yaml", root)
     shutil.copy(ROOT / "tests" / "support" / "toy.yaml", root / "params.yaml")
+    run(root, "git", "init", "-q")
     return root
 
 
