@@ -114,3 +114,20 @@ def test_a_stage_dies_with_the_dvc_that_started_it(repository: Path, shell: str)
     assert not list((repository / "artifacts" / "models").glob("*baseline*"))
     edit(repository, "epochs: 4000", "epochs: 4")
     repro(repository)
+
+
+def test_links_into_dvcs_cache_do_as_well_as_copies(repository: Path) -> None:
+    expected = (repository / "metrics" / "results.csv").read_bytes()
+    run(repository, "dvc", "config", "cache.type", "symlink")
+    run(repository, "dvc", "checkout", "-q", "--relink")
+    assert (repository / "data" / "bad" / "000.png").is_symlink()
+    run(repository, "dvc", "repro", "-q", "-f", off=True)
+    for name in ("images/train.npy", "models/clean/model.safetensors", "ledger/clean.parquet"):
+        assert (repository / "artifacts" / name).is_symlink()
+    assert (repository / "metrics" / "results.csv").read_bytes() == expected
+    assert "Nothing is damaged" in run(repository, "pixelproof", "repair")
+    foreign = repository / "data" / "bad" / "foreign.png"
+    foreign.symlink_to("/etc/hostname")
+    said = run(repository, "pixelproof", "stage", "select", code=3, off=True)
+    assert "foreign.png: a link that leaves" in said
+    foreign.unlink()

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import re
 import struct
 import warnings
 import zlib
@@ -28,6 +29,7 @@ _EXTENSIONS = {
     "PPM": (".ppm", ".pgm", ".pbm"),
 }
 _ORIENTATION = 0x0112
+_OBJECT = re.compile(r"/files/md5/[0-9a-f]{2}/[0-9a-f]{30}$")  # where DVC's own links lead
 _TIFF_HEADERS = (b"II*\0", b"MM\0*")  # that an EXIF block begins with
 
 UInt8 = npt.NDArray[np.uint8]
@@ -63,11 +65,13 @@ def printable(path: Path) -> str:
 
 
 def _check_link(path: Path, root: Path) -> None:
+    if not path.is_symlink():
+        return
     try:
-        leaves = path.is_symlink() and not path.resolve().is_relative_to(root)
+        target = path.resolve()
     except (OSError, RuntimeError):
         raise DataError(f"{printable(path)}: a link to itself; delete it") from None
-    if leaves:
+    if not (target.is_relative_to(root) or _OBJECT.search(target.as_posix())):
         raise DataError(f"{printable(path)}: a link that leaves {root}; copy what it names")
 
 
