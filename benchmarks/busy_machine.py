@@ -23,12 +23,9 @@ RESULTS = Path(__file__).with_name("results.json")
 BUSY = 8
 SIDE, BATCH = 128, 16
 STEPS, SECONDS = 24, 15.0  # of a measurement, whichever ends first
-# OpenMP's default, what pixelproof sets (see pixelproof.system.tuning), and never to look for work.
-SETTINGS = {
-    "default": {"GOMP_SPINCOUNT": "300000"},
-    "tuned": {},
-    "passive": {"OMP_WAIT_POLICY": "PASSIVE"},
-}
+# OpenMP's default, and what pixelproof sets (see pixelproof.system.tuning).
+SETTINGS = {"default": {"GOMP_SPINCOUNT": "300000"}, "tuned": {}}
+PASSIVE = {"passive": {"OMP_WAIT_POLICY": "PASSIVE"}}  # never to look for work
 OPENMP = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 
 
@@ -96,19 +93,19 @@ def summary(values: list[float], against: str) -> dict[str, object]:
     }
 
 
-def main(rounds: int) -> None:
-    """Run all settings in turn, idle and busy, and record the ratios."""
+def main(rounds: int, settings: dict[str, dict[str, str]]) -> None:
+    """Run the settings in turn, idle and busy, and record the ratios."""
     rates: dict[tuple[str, int], list[float]] = {}
     for number in range(rounds):
         for others in (0, BUSY):
             with busy(others):
-                for name, variables in SETTINGS.items():
+                for name, variables in settings.items():
                     rate = measure_apart(variables)
                     rates.setdefault((name, others), []).append(rate)
                     print(f"round {number + 1}: {others} busy, {name}: {rate:.1f} images/s")
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for others, where in ((0, "idle"), (BUSY, "busy")):
-        for name in ("tuned", "passive"):
+        for name in settings.keys() - {"default"}:
             pairs = zip(rates[name, others], rates["default", others], strict=True)
             ratios = [new / old for new, old in pairs]
             results[f"train_{name}_{where}"] = summary(ratios, "OpenMP's default, 300,000 spins")
@@ -124,5 +121,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--once", action="store_true", help="print one measurement")
+    parser.add_argument("--passive", action="store_true", help="also threads that never spin")
     arguments = parser.parse_args()
-    print(measure()) if arguments.once else main(arguments.rounds)
+    settings = {**SETTINGS, **(PASSIVE if arguments.passive else {})}
+    print(measure()) if arguments.once else main(arguments.rounds, settings)

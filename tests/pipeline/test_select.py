@@ -122,7 +122,7 @@ def test_split_none_holds_every_image_out(project: Path) -> None:
     def without_training(content: dict[str, Any]) -> None:
         content["select"]["split"] = "none"
         content["finetune"]["arms"] = {}
-        content["models"] = ["baseline"]
+        content["models"] = {"baseline": {"origin": "baseline"}}
         content["evaluate"]["protocols"] = ["held_out"]
 
     made = write_params(Path("params.yaml"), without_training)

@@ -66,7 +66,7 @@ def test_names_of_models_are_no_paths(repository: Path) -> None:
     """Those of another's revision and another's run become the names of files here."""
     outside = repository / "outside.parquet"
     text = (repository / "params.yaml").read_text()
-    odd = text.replace("models: [", "models: [../../outside, ")
+    odd = text.replace("\nmodels:\n", "\nmodels:\n  ../../outside: {origin: baseline}\n")
     assert odd != text
     run(repository, "git", "switch", "-qc", "odd")
     (repository / "params.yaml").write_text(odd)

@@ -43,13 +43,15 @@ def _planted(content: dict[str, Any]) -> None:
 def better(content: dict[str, Any]) -> None:
     content["baselines"]["sound"] = ROBUST
     content["finetune"]["arms"]["stuck-8"] |= {"baseline": "sound"}
-    content["models"] = ["baseline", "sound", "clean", "stuck-8"]
+    origins = {"baseline": "baseline", "sound": "sound", "clean": "baseline", "stuck-8": "sound"}
+    content["models"] = {name: {"origin": origin} for name, origin in origins.items()}
 
 
 def worse(content: dict[str, Any]) -> None:
     del content["baselines"]["sound"]
     content["finetune"]["arms"]["stuck-8"] |= {"baseline": "baseline", "seed": 9}
-    content["models"] = ["baseline", "clean", "stuck-8"]
+    names = ("baseline", "clean", "stuck-8")
+    content["models"] = {name: {"origin": "baseline"} for name in names}
 
 
 def commit(root: Path, change: Callable[[dict[str, Any]], None], words: str) -> None:

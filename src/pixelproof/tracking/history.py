@@ -112,7 +112,7 @@ def _from_revision(revision: str, folder: Path) -> Side:
     params.write_bytes(_stored(revision, Path("params.yaml")))
     content = _read_params(params, revision)
     models = content.get("models")
-    if not isinstance(models, list) or not models:
+    if not isinstance(models, dict | list) or not models:  # a list in earlier revisions
         raise DataError(f"{revision}: expected models in its params.yaml, got {models!r}")
     ledgers = {}
     for model in models:
