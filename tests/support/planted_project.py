@@ -56,6 +56,7 @@ def worse(content: dict[str, Any]) -> None:
 
 def commit(root: Path, change: Callable[[dict[str, Any]], None], words: str) -> None:
     yaml = YAML(typ="safe")
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     content = yaml.load(root / "params.yaml")
     change(content)
     yaml.dump(content, root / "params.yaml")
