@@ -11,10 +11,14 @@ from pixelproof.system import files
 def check_repository(root: Path) -> None:
     """Check that git knows the project, since DVC does nothing without it.
 
+    A folder that holds no project is let pass: the command says which folder it wants.
+
     Raises:
         ParameterError: It lies in no git repository, as a downloaded archive does.
     """
     here = root.resolve()
+    if not (root / "params.yaml").exists():
+        return
     if any((folder / ".git").exists() for folder in (here, *here.parents)):
         return
     for name in ("config", "config.local"):
