@@ -22,7 +22,7 @@ from pathlib import Path
 RESULTS = Path(__file__).with_name("results.json")
 BUSY = 8
 SIDE, BATCH = 128, 16
-STEPS, SECONDS = 24, 15.0  # of a measurement, whichever ends first
+STEPS, SECONDS = 24, 8.0  # of a measurement, whichever ends first
 # OpenMP's default, and what pixelproof sets (see pixelproof.system.tuning).
 SETTINGS = {"default": {"GOMP_SPINCOUNT": "300000"}, "tuned": {}}
 PASSIVE = {"passive": {"OMP_WAIT_POLICY": "PASSIVE"}}  # never to look for work

@@ -3,8 +3,8 @@
 import os
 
 # How often a thread of OpenMP looks for work before it sleeps. By default it looks 300,000 times,
-# and takes the processor from whoever else would work; not to look at all costs 17 % of the speed
-# of training on an idle machine (`benchmarks/busy_machine.py`).
+# and takes the processor from whoever else would work. On an idle machine, not to look at all costs
+# 17 % of the speed of training, 10,000 looks under 2 % (`benchmarks/busy_machine.py --passive`).
 SPINS = 10_000
 _OPENMP = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 
