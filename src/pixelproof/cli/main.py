@@ -366,7 +366,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"pixelproof: {_unexpected(error)}", file=sys.stderr)
         return DataError.exit_code if isinstance(error, OSError) else PixelproofError.exit_code
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
