@@ -44,8 +44,8 @@ def test_edited_words_are_taken_over_and_edited_results_refused(clone: Path) -> 
     accepted = (clone / "dvc.lock").read_bytes()
     _edit(training, "WEIGHT_DECAY = 1e-4", "WEIGHT_DECAY = 1e-1")
     said = run(clone, *ACCEPT, code=1)
-    assert "not the same: artifacts/ledger/" in said
-    assert "artifacts/models/clean/model.safetensors" in said
+    differing = said.partition("not the same: ")[2]
+    assert "artifacts/models/clean/model.safetensors" in differing
     assert (clone / "dvc.lock").read_bytes() == accepted
 
     _edit(training, "WEIGHT_DECAY = 1e-1", "WEIGHT_DECAY = 1e-4")
