@@ -38,7 +38,7 @@ def measure() -> float:
     import torch
 
     from pixelproof.models.classifier import open_classifier
-    from pixelproof.params.project import Baseline
+    from pixelproof.params.baselines import Baseline
 
     baseline = Baseline("efficientnet_lite0", weights="none", epochs=1)
     classifier = open_classifier(baseline, ("a", "b"), "x").train()

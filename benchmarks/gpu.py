@@ -28,7 +28,8 @@ from pixelproof.evaluation.prediction import attack_batches, predict
 from pixelproof.models.classifier import open_classifier
 from pixelproof.models.devices import DeviceImages, describe_device, find_device
 from pixelproof.models.training import Recipe, fine_tune
-from pixelproof.params.project import Baseline, Generate
+from pixelproof.params.baselines import Baseline
+from pixelproof.params.generate import Generate
 
 RESULTS = Path(__file__).with_name("gpu.json")
 SIDE, N, RUNS = 224, 64, 5

@@ -28,7 +28,7 @@ def measure(keep: bool) -> dict[str, float]:
     import torch
 
     from pixelproof.models.classifier import open_classifier
-    from pixelproof.params.project import Baseline
+    from pixelproof.params.baselines import Baseline
 
     classifier = open_classifier(Baseline("efficientnet_lite0", epochs=1), ("a", "b"), "x")
     optimizer = torch.optim.SGD(classifier.parameters(), 0.01, momentum=0.9)

@@ -14,7 +14,8 @@ from pixelproof.data.imagenet import wordnet_ids
 from pixelproof.data.images import read_image, to_array
 from pixelproof.errors import DataError, IntegrityError, ServiceError
 from pixelproof.models.classifier import open_classifier
-from pixelproof.params.project import Baseline, load_params
+from pixelproof.params.baselines import Baseline
+from pixelproof.params.project import load_params
 from tests.conftest import ROOT
 
 

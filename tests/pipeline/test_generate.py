@@ -9,7 +9,8 @@ from pixelproof.core.pixel_changes import Channels, draw_changes
 from pixelproof.data.drawn_changes import Wanted, load_change_set, write_change_set
 from pixelproof.data.images import ImageSet, load_images
 from pixelproof.errors import DataError, IntegrityError
-from pixelproof.params.project import Generate, Params
+from pixelproof.params.generate import Generate
+from pixelproof.params.project import Params
 from pixelproof.stages import generate, select
 from pixelproof.system.files import read_json
 from tests.conftest import write_params

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from pixelproof.core.pixel_changes import Changes, apply_in_place, draw_changes, parse_values
 from pixelproof.data.images import ImageSet
 from pixelproof.errors import DataError, IntegrityError
-from pixelproof.params.project import Generate
+from pixelproof.params.generate import Generate
 from pixelproof.system import files
 
 

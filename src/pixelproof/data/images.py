@@ -18,7 +18,7 @@ import simplejpeg
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pixelproof.errors import DataError, IntegrityError
-from pixelproof.params.project import Fit, Select
+from pixelproof.params.select import Fit, Select
 from pixelproof.system import files
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "GIF")

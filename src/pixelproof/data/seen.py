@@ -12,7 +12,7 @@ from pixelproof.data.images import (
     to_array,
 )
 from pixelproof.errors import DataError, ParameterError
-from pixelproof.params.project import Select
+from pixelproof.params.select import Select
 from pixelproof.system import files
 
 NOTHING = "none"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pixelproof.errors import DataError
-from pixelproof.params.project import Group, Select
+from pixelproof.params.select import Group, Select
 
 SPLITS = ("train", "held_out")
 IMBALANCE = 4.0  # standard errors beyond which a class's share in a split is remarked on

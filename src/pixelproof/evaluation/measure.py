@@ -26,7 +26,8 @@ from pixelproof.evaluation.prediction import (
 )
 from pixelproof.models.classifier import Classifier
 from pixelproof.models.devices import DeviceImages
-from pixelproof.params.project import Grid, Params
+from pixelproof.params.evaluate import Grid
+from pixelproof.params.project import Params
 from pixelproof.paths import ADVERSARIAL, CHANGES
 
 

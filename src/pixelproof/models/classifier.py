@@ -20,7 +20,8 @@ from pixelproof.models.architectures import (
 )
 from pixelproof.models.class_names import is_known, match_classes
 from pixelproof.models.own_code import check_code
-from pixelproof.params.project import Baseline, Fit
+from pixelproof.params.baselines import Baseline
+from pixelproof.params.select import Fit
 from pixelproof.system import files
 
 FORMAT = 1

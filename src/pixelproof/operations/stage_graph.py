@@ -13,7 +13,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 from pixelproof.errors import PipelineError, ServiceError
-from pixelproof.params.project import Compute
+from pixelproof.params.compute import Compute
 from pixelproof.system.processes import bound, environment
 
 CORES_A_STAGE = 4  # as many as one stage makes good use of

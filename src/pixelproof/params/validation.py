@@ -3,12 +3,14 @@
 import dataclasses
 import difflib
 import math
+import re
 import types
 from collections.abc import Collection, Iterable
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pixelproof.errors import ParameterError
 
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")  # of a baseline, an arm, a registered model
 RESERVED = ("size", "nfiles")  # keys that DVC's run cache leaves out of what it compares
 
 
@@ -38,6 +40,18 @@ def nearest(name: object, known: Iterable[str]) -> str:
     """A suggestion to end an error with; empty where nothing is near."""
     close = difflib.get_close_matches(str(name), known, n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def check_training(learning_rate: float, batch_size: int, seed: int) -> None:
+    """Check what an original's and an arm's training share."""
+    require(0 < learning_rate <= 10, "learning_rate", "a number above 0, to 10", learning_rate)
+    require(batch_size >= 1, "batch_size", "a number from 1", batch_size)
+    require(0 <= seed < 2**63, "seed", "an integer from 0", seed)
+
+
+def check_epsilon(key: str, epsilon: int) -> None:
+    """Check the strength of an attack."""
+    require(1 <= epsilon <= 255, key, "an integer from 1 to 255, in units of 1/255", epsilon)
 
 
 def _scalar(kind: type, value: object, key: str) -> object:

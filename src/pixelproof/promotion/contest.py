@@ -19,7 +19,8 @@ import pandas as pd
 from pixelproof.data.images import hex_id
 from pixelproof.errors import DataError, ParameterError
 from pixelproof.models.classifier import seen_images, seen_is_known
-from pixelproof.params.project import Gate, Params
+from pixelproof.params.gate import Gate
+from pixelproof.params.project import Params
 from pixelproof.paths import GATE, IMAGES, MODELS
 from pixelproof.promotion.fresh_draws import Trial, gate_of, reference, weights_of
 from pixelproof.promotion.gate import Verdict, decide

@@ -14,7 +14,8 @@ from pixelproof.evaluation.ledger import LedgerWriter, read_ledger
 from pixelproof.evaluation.measure import Evaluation, count_passes
 from pixelproof.models.classifier import load_classifier
 from pixelproof.models.devices import describe_computation, find_device, room_for
-from pixelproof.params.project import Gate, Params
+from pixelproof.params.gate import Gate
+from pixelproof.params.project import Params
 from pixelproof.params.validation import choose
 from pixelproof.paths import GATE, IMAGES
 from pixelproof.promotion.gate import figures

@@ -19,7 +19,8 @@ from pixelproof.core.statistics.intervals import (
 )
 from pixelproof.errors import DataError
 from pixelproof.evaluation.ledger import wrong_by_image
-from pixelproof.params.project import Gate, Params
+from pixelproof.params.gate import Gate
+from pixelproof.params.project import Params
 from pixelproof.reporting.comparison import (
     Comparison,
     clean_figures,

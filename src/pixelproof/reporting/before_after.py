@@ -12,7 +12,8 @@ from pixelproof.core.statistics.intervals import Difference, paired_difference
 from pixelproof.core.statistics.unpaired import unpaired_difference
 from pixelproof.errors import DataError, ParameterError
 from pixelproof.evaluation.ledger import wrong_by_image
-from pixelproof.params.project import Compare, Generate, Reference
+from pixelproof.params.compare import Compare, Reference
+from pixelproof.params.generate import Generate
 from pixelproof.reporting.comparison import SETTING, of_split
 from pixelproof.reporting.wording import share
 

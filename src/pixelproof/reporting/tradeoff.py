@@ -13,7 +13,8 @@ import pandas as pd
 
 from pixelproof.core.statistics.intervals import paired_proportions_interval
 from pixelproof.evaluation.ledger import wrong_by_image
-from pixelproof.params.project import Gate, Params
+from pixelproof.params.gate import Gate
+from pixelproof.params.project import Params
 from pixelproof.reporting.comparison import Comparison
 
 ONE_SIDED = 0.9  # the bounds of this interval are those of one-sided tests at 5 %

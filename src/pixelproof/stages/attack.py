@@ -11,7 +11,8 @@ from pixelproof.data.images import load_images
 from pixelproof.evaluation.prediction import Int64, Update, attack_batches, predict
 from pixelproof.models.classifier import Classifier, load_classifier
 from pixelproof.models.devices import DeviceImages, find_device, room_for
-from pixelproof.params.project import Attack, Params
+from pixelproof.params.attack import Attack
+from pixelproof.params.project import Params
 from pixelproof.paths import ADVERSARIAL, IMAGES, MODELS
 from pixelproof.system import files
 from pixelproof.system.progress import progress

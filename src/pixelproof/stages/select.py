@@ -30,7 +30,8 @@ from pixelproof.data.splits import (
     without_duplicates,
 )
 from pixelproof.errors import DataError
-from pixelproof.params.project import Params, Select
+from pixelproof.params.project import Params
+from pixelproof.params.select import Select
 from pixelproof.paths import IMAGES
 from pixelproof.system import files
 from pixelproof.system.progress import progress

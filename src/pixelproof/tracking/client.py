@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from pixelproof.errors import DataError, IntegrityError, ParameterError, ServiceError
-from pixelproof.params.project import NAME, load_params
+from pixelproof.params.project import load_params
+from pixelproof.params.validation import NAME
 from pixelproof.tracking import outbox, records
 from pixelproof.tracking.outbox import Spooled
 from pixelproof.tracking.records import Record
@@ -51,7 +52,16 @@ SERVED = (  # the modules that `pixelproof.models.pyfunc` imports (a test compar
     "models/own_code.py",
     "models/pyfunc.py",
     "params/__init__.py",
+    "params/attack.py",
+    "params/baselines.py",
+    "params/compare.py",
+    "params/compute.py",
+    "params/evaluate.py",
+    "params/finetune.py",
+    "params/gate.py",
+    "params/generate.py",
     "params/project.py",
+    "params/select.py",
     "params/validation.py",
     "system/__init__.py",
     "system/files.py",

@@ -11,7 +11,7 @@ from ruamel.yaml.error import YAMLError
 
 from pixelproof.errors import DataError, ParameterError
 from pixelproof.evaluation.ledger import read_ledger
-from pixelproof.params.project import NAME
+from pixelproof.params.validation import NAME
 from pixelproof.paths import LEDGER
 from pixelproof.reporting.before_after import Against, Side, compare_sides
 from pixelproof.reporting.provenance import Origin, data_folder, revision_origin, run_origin

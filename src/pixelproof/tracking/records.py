@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from pixelproof.core.pixel_changes import parse_values
 from pixelproof.data.drawn_changes import draws_name
-from pixelproof.params.project import Arm, Params
+from pixelproof.params.finetune import Arm
+from pixelproof.params.project import Params
 from pixelproof.paths import ADVERSARIAL, CHANGES, IMAGES, LEDGER, METRICS, MODELS, PLOTS
 from pixelproof.reporting.provenance import data_hash
 from pixelproof.system import files

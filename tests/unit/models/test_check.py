@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from pixelproof.errors import ParameterError
 from pixelproof.models.check import try_network
 from pixelproof.models.classifier import Classifier, open_classifier
-from pixelproof.params.project import Baseline
+from pixelproof.params.baselines import Baseline
 from tests.support.tiny_network import factory
 
 

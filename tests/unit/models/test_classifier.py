@@ -21,7 +21,7 @@ from pixelproof.models.classifier import (
     save_classifier,
     seen_images,
 )
-from pixelproof.params.project import Baseline
+from pixelproof.params.baselines import Baseline
 from tests.conftest import no_room_beyond, write_params
 
 CLASSES = ("bad", "good")

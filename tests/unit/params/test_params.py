@@ -1,4 +1,6 @@
 import dataclasses
+import importlib
+import pkgutil
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
+from pixelproof import params as room
 from pixelproof.errors import ParameterError
-from pixelproof.params import project as sections
-from pixelproof.params.project import Attack, Select, load_params, parse_params
+from pixelproof.params.attack import Attack
+from pixelproof.params.project import load_params, parse_params
+from pixelproof.params.select import Select
 from pixelproof.params.validation import RESERVED
 from tests.conftest import ROOT
 
@@ -48,7 +52,8 @@ def test_no_key_is_one_that_the_run_cache_of_dvc_passes_over() -> None:
     assert set(RESERVED) == {Meta.PARAM_SIZE, Meta.PARAM_NFILES}
     keys = {
         field.name
-        for section in vars(sections).values()
+        for module in pkgutil.iter_modules(room.__path__, "pixelproof.params.")
+        for section in vars(importlib.import_module(module.name)).values()
         if dataclasses.is_dataclass(section)
         for field in dataclasses.fields(section)
     }
