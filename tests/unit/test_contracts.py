@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from tools import dependencies
 
 import pixelproof
-from pixelproof.cli import main
+from pixelproof.cli.stage import STAGES
 from pixelproof.params.project import load_params
 from pixelproof.tracking.client import SERVED
 
@@ -73,7 +73,7 @@ def test_core_knows_numpy_torch_and_scipy_alone(graph: grimp.ImportGraph) -> Non
 
 
 def test_stages_know_neither_each_other_nor_tracking(graph: grimp.ImportGraph) -> None:
-    for stage in main.STAGES:
+    for stage in STAGES:
         upstream = graph.find_upstream_modules(f"pixelproof.stages.{stage}")
         assert not {one for one in upstream if one.startswith("pixelproof.stages.")}
         assert not upstream & {
@@ -104,7 +104,7 @@ def test_make_deps_changes_nothing(graph: grimp.ImportGraph) -> None:
     assert dependencies.written(text, graph) == text, "run `make deps`"
 
 
-@pytest.mark.parametrize("stage", main.STAGES)
+@pytest.mark.parametrize("stage", STAGES)
 def test_deps_hold_the_code_that_can_change_the_result(
     graph: grimp.ImportGraph, pipeline: Any, stage: str
 ) -> None:
@@ -120,8 +120,8 @@ def test_deps_hold_the_code_that_can_change_the_result(
 def test_one_name_for_stage_module_section_and_command(pipeline: Any) -> None:
     sections = {"baseline": "baselines"}
     params = load_params(ROOT / "params.yaml")
-    assert tuple(pipeline) == main.STAGES
-    for stage in main.STAGES:
+    assert tuple(pipeline) == STAGES
+    for stage in STAGES:
         assert callable(importlib.import_module(f"pixelproof.stages.{stage}").run)
         assert hasattr(params, sections.get(stage, stage))
         body = dependencies.body(pipeline[stage])

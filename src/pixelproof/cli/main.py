@@ -1,60 +1,24 @@
 """The command line: `pixelproof …`; each command imports only what it needs."""
 
 import argparse
-import importlib
 import os
 import signal
 import sys
-import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TypeAlias
 
-from pixelproof.errors import DataError, ParameterError, PixelproofError, one_line
+from pixelproof.cli.stage import STAGES, run_stage
+from pixelproof.errors import DataError, PixelproofError, one_line
 from pixelproof.system.tuning import limit_spinning
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-STAGES = ("select", "baseline", "generate", "finetune", "attack", "evaluate", "compare")
-_ITEM_OF = {
-    "baseline": "baselines",
-    "finetune": "finetune.arms",
-    "attack": "baselines",
-    "evaluate": "models",
-}
 
 
 def _stage(arguments: argparse.Namespace) -> None:
-    from pixelproof.params.project import load_params
-    from pixelproof.params.validation import choose
-    from pixelproof.system.processes import die_with_parent
-    from pixelproof.system.tuning import keep_memory
-    from pixelproof.tracking.session import ready, tell
-
-    die_with_parent()
-    keep_memory()
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # repeatable sums on a GPU
-    params = load_params()
-    known: dict[str, Mapping[str, object]] = {
-        "baselines": params.baselines,
-        "finetune.arms": params.finetune.arms,
-        "models": params.models,
-    }
-    name, item = arguments.name, arguments.item
-    key = _ITEM_OF.get(name)
-    if (key is None) != (item is None):
-        expected = f"one of {list(known[key])}" if key else "nothing"
-        raise ParameterError(f"stage {name}: expected {expected} after it, got {item!r}")
-    ready()
-    started = time.time()
-    module = importlib.import_module(f"pixelproof.stages.{name}")
-    if key is None:
-        module.run(params)
-    else:
-        choose(key, item, known[key])
-        module.run(params, item)
-    tell(params, name, item, started)
+    run_stage(arguments.name, arguments.item)
 
 
 def _run(arguments: argparse.Namespace) -> None:

@@ -1,0 +1,56 @@
+"""`pixelproof stage`: one stage of dvc.yaml, by itself."""
+
+import importlib
+import os
+import time
+from collections.abc import Mapping
+
+from pixelproof.errors import ParameterError
+
+STAGES = ("select", "baseline", "generate", "finetune", "attack", "evaluate", "compare")
+_ITEM_OF = {
+    "baseline": "baselines",
+    "finetune": "finetune.arms",
+    "attack": "baselines",
+    "evaluate": "models",
+}
+
+
+def run_stage(name: str, item: str | None) -> None:
+    """Run one stage, and send its record to the tracking store.
+
+    Args:
+        name: One of `STAGES`.
+        item: The baseline, arm or model, for a stage that runs once for each.
+
+    Raises:
+        ParameterError: The item is missing, unknown or not wanted.
+    """
+    from pixelproof.params.project import load_params
+    from pixelproof.params.validation import choose
+    from pixelproof.system.processes import die_with_parent
+    from pixelproof.system.tuning import keep_memory
+    from pixelproof.tracking.session import ready, tell
+
+    die_with_parent()
+    keep_memory()
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # repeatable sums on a GPU
+    params = load_params()
+    known: dict[str, Mapping[str, object]] = {
+        "baselines": params.baselines,
+        "finetune.arms": params.finetune.arms,
+        "models": params.models,
+    }
+    key = _ITEM_OF.get(name)
+    if (key is None) != (item is None):
+        expected = f"one of {list(known[key])}" if key else "nothing"
+        raise ParameterError(f"stage {name}: expected {expected} after it, got {item!r}")
+    ready()
+    started = time.time()
+    module = importlib.import_module(f"pixelproof.stages.{name}")
+    if key is None or item is None:
+        module.run(params)
+    else:
+        choose(key, item, known[key])
+        module.run(params, item)
+    tell(params, name, item, started)
