@@ -21,7 +21,7 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 import numpy as np
 import torch
 
-from pixelproof.core.attacks.gradient import fgsm
+from pixelproof.core.attacks.fgsm import fgsm
 from pixelproof.data.drawn_changes import Wanted, load_change_set, write_change_set
 from pixelproof.data.images import ImageSet
 from pixelproof.evaluation.prediction import attack_batches, predict

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pixelproof.core.attacks.gradient import fgsm, iterated_fgsm
+from pixelproof.core.attacks.fgsm import fgsm, iterated_fgsm
 from pixelproof.core.attacks.square import square_attack
 from pixelproof.data.adversarial_sets import load_adversarial_set
 from pixelproof.data.drawn_changes import ChangeSet, draws_name, load_change_set

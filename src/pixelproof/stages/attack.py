@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pixelproof.core.attacks.gradient import fgsm
+from pixelproof.core.attacks.fgsm import fgsm
 from pixelproof.data.adversarial_sets import write_adversarial_set
 from pixelproof.data.images import load_images
 from pixelproof.evaluation.prediction import Int64, Update, attack_batches, predict

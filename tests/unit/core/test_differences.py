@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pixelproof.core.statistics.unpaired import unpaired_difference
+from pixelproof.core.statistics.differences import unpaired_difference
 
 
 def test_the_example_of_newcombe() -> None:

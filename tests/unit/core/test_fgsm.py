@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pixelproof.core.attacks.gradient import boundary_distance, fgsm, input_gradient, iterated_fgsm
+from pixelproof.core.attacks.fgsm import boundary_distance, fgsm, input_gradient, iterated_fgsm
 
 
 class Linear(nn.Module):
