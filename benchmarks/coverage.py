@@ -19,7 +19,8 @@ import numpy.typing as npt
 import scipy
 from tqdm import tqdm
 
-from pixelproof.core.statistics.intervals import paired_difference, rate_interval, wilson
+from pixelproof.core.statistics.differences import paired_difference
+from pixelproof.core.statistics.intervals import rate_interval, wilson
 from pixelproof.system import files
 
 RESULTS = Path(__file__).with_name("coverage.json")

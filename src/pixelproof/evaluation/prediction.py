@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pixelproof.core.attacks.fgsm import boundary_distance
+from pixelproof.core.attacks.boundary import boundary_distance
 from pixelproof.core.pixel_changes import apply_in_place
 from pixelproof.data.drawn_changes import ChangeSet
 from pixelproof.errors import NumericalError

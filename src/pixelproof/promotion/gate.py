@@ -12,11 +12,8 @@ import numpy as np
 import pandas as pd
 
 from pixelproof.core.pixel_index import pixel_index
-from pixelproof.core.statistics.intervals import (
-    Difference,
-    paired_difference,
-    rate_interval,
-)
+from pixelproof.core.statistics.differences import Difference, paired_difference
+from pixelproof.core.statistics.intervals import rate_interval
 from pixelproof.errors import DataError
 from pixelproof.evaluation.ledger import wrong_by_image
 from pixelproof.params.gate import Gate

@@ -8,8 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pixelproof.core.statistics.differences import unpaired_difference
-from pixelproof.core.statistics.intervals import Difference, paired_difference
+from pixelproof.core.statistics.differences import (
+    Difference,
+    paired_difference,
+    unpaired_difference,
+)
 from pixelproof.errors import DataError, ParameterError
 from pixelproof.evaluation.ledger import wrong_by_image
 from pixelproof.params.compare import Compare, Reference

@@ -9,14 +9,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from pixelproof.core.pixel_index import pixel_index
+from pixelproof.core.statistics.differences import holm, paired_difference, sign_flip_p_value
 from pixelproof.core.statistics.intervals import (
     Interval,
     balanced_accuracy,
-    holm,
     median_interval,
-    paired_difference,
     rate_interval,
-    sign_flip_p_value,
     wilson,
 )
 from pixelproof.errors import DataError

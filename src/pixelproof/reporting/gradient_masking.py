@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from pixelproof.core.statistics.intervals import paired_difference
+from pixelproof.core.statistics.differences import paired_difference
 from pixelproof.reporting.comparison import Comparison, wrong_by_id
 
 ITERATED = "whitebox_iterated"

@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from pixelproof.core.statistics.intervals import (
+from pixelproof.core.statistics.differences import (
     Difference,
     holm,
     paired_difference,
-    rank_intervals,
-    rate_interval,
     sign_flip_p_value,
 )
+from pixelproof.core.statistics.intervals import rate_interval
+from pixelproof.core.statistics.ranks import rank_intervals
 from pixelproof.reporting.comparison import Comparison
 
 Status = Literal["reproduced", "not reproduced", "not comparable"]

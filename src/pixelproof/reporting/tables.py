@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from pixelproof.core.statistics.intervals import rank_intervals
+from pixelproof.core.statistics.ranks import rank_intervals
 from pixelproof.reporting.comparison import Comparison
 from pixelproof.reporting.gradient_masking import Check
 from pixelproof.reporting.wording import points, share

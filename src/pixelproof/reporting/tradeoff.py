@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pixelproof.core.statistics.intervals import paired_proportions_interval
+from pixelproof.core.statistics.differences import paired_proportions_interval
 from pixelproof.evaluation.ledger import wrong_by_image
 from pixelproof.params.gate import Gate
 from pixelproof.params.project import Params

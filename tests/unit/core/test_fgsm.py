@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pixelproof.core.attacks.fgsm import boundary_distance, fgsm, input_gradient, iterated_fgsm
+from pixelproof.core.attacks.boundary import boundary_distance
+from pixelproof.core.attacks.fgsm import fgsm, input_gradient, iterated_fgsm
 
 
 class Linear(nn.Module):

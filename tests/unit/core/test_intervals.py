@@ -9,17 +9,19 @@ from hypothesis import strategies as st
 from scipy import optimize, stats
 from sklearn.metrics import balanced_accuracy_score
 
-from pixelproof.core.statistics.intervals import (
-    balanced_accuracy,
-    effective_trials,
+from pixelproof.core.statistics.differences import (
     holm,
     paired_difference,
     paired_proportions_interval,
-    rank_intervals,
-    rate_interval,
     sign_flip_p_value,
+)
+from pixelproof.core.statistics.intervals import (
+    balanced_accuracy,
+    effective_trials,
+    rate_interval,
     wilson,
 )
+from pixelproof.core.statistics.ranks import rank_intervals
 
 Array = np.ndarray[Any, Any]
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pixelproof.core.attacks.fgsm import boundary_distance, fgsm, iterated_fgsm
+from pixelproof.core.attacks.boundary import boundary_distance
+from pixelproof.core.attacks.fgsm import fgsm, iterated_fgsm
 from pixelproof.core.attacks.square import square_attack
 from pixelproof.evaluation.ledger import LedgerWriter
 from pixelproof.params.project import Params, parse_params

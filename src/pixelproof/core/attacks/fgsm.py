@@ -1,8 +1,10 @@
-"""What the gradient tells: FGSM, its iterated form, and the distance to the boundary."""
+"""Attacks that follow the gradient: FGSM and its iterated form."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from pixelproof.core.attacks.checks import check_epsilon, check_mode
 
 
 def input_gradient(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
@@ -97,51 +99,3 @@ def iterated_fgsm(
         move = gradient.sign().to(torch.int16) * size
         current = torch.minimum(torch.maximum(current + move, low), high)
     return worst.to(torch.uint8)
-
-
-def boundary_distance(model: nn.Module, images: Tensor, labels: Tensor, rivals: int = 10) -> Tensor:
-    """The first-order distance to the decision boundary, r of Equation 3.
-
-    For a network that is straight near the image it is exact: the difference of two logits
-    over the length of its gradient, for the nearest of the likeliest other classes
-    (Moosavi-Dezfooli et al. 2016).
-
-    Args:
-        model: Takes floats in [0, 1] and owns its normalisation; in eval mode.
-        images: (B, C, H, W) uint8.
-        labels: (B,) int64, the true classes.
-        rivals: How many of the other classes with the largest logits are tried.
-
-    Returns:
-        (B,) the Euclidean distance where a value spans 0..1; negative where the model is wrong,
-        infinite where the gradient is zero.
-
-    Raises:
-        ValueError: The model is in training mode.
-    """
-    check_mode(model)
-    leaf = (images.float() / 255).requires_grad_(True)
-    with torch.enable_grad():
-        logits = model(leaf)
-        truth = logits.gather(1, labels[:, None])
-        others = logits.scatter(1, labels[:, None], -torch.inf)
-        chosen = others.topk(min(rivals, logits.shape[1] - 1), dim=1).indices
-        gaps = truth - logits.gather(1, chosen)
-    distances = []
-    for rival in range(gaps.shape[1]):
-        gap = gaps[:, rival]
-        (gradient,) = torch.autograd.grad(gap.sum(), leaf, retain_graph=True)
-        distances.append(gap.detach() / gradient.flatten(1).norm(dim=1))
-    return torch.stack(distances).amin(dim=0)
-
-
-def check_mode(model: nn.Module) -> None:
-    """Refuse a model in training mode, whose dropout and batch statistics mislead an attack."""
-    if any(module.training for module in model.modules()):
-        raise ValueError("expected a model in eval mode, got one in training mode")
-
-
-def check_epsilon(epsilon: int) -> None:
-    """Refuse an L-infinity radius that is no integer from 1 to 255."""
-    if type(epsilon) is not int or not 1 <= epsilon <= 255:
-        raise ValueError(f"epsilon: expected an integer from 1 to 255 (1/255 each), got {epsilon}")

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from pixelproof.core.attacks.fgsm import check_epsilon, check_mode
+from pixelproof.core.attacks.checks import check_epsilon, check_mode
 from pixelproof.core.counter_random import UInt64, below, image_keys, random_words
 
 _STREAM = 2**40  # beyond every draw of changed pixels, so that no random number serves twice

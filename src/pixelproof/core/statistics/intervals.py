@@ -1,14 +1,12 @@
-"""Intervals and tests whose unit is the image: the draws of one image are correlated."""
+"""Intervals of rates and medians, by image: the draws of one image are correlated."""
 
-from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize, stats
+from scipy import stats
 
 Floats = npt.NDArray[np.floating[Any]]
-_CHUNK = 2**22  # random numbers at once, which bounds the memory of a resampling
 
 
 class Interval(NamedTuple):
@@ -17,15 +15,6 @@ class Interval(NamedTuple):
     value: float
     low: float
     high: float
-
-
-class Difference(NamedTuple):
-    """A paired difference, its 95 % interval and the p-value of no difference."""
-
-    value: float
-    low: float
-    high: float
-    p_value: float
 
 
 def wilson(successes: float, trials: float, confidence: float = 0.95) -> tuple[float, float]:
@@ -76,7 +65,7 @@ def effective_trials(rates: Floats, draws: int) -> float:
 def rate_interval(wrong: npt.NDArray[np.bool_], confidence: float = 0.95) -> Interval:
     """The rate of wrong predictions, by Wilson at the effective number of trials.
 
-    Where all images share their positions, a draw moves them together, which this does not know:
+    Where all images share their positions, a draw moves them together, which this does not account for:
     the interval is then too narrow.
 
     Args:
@@ -101,7 +90,7 @@ def median_interval(values: Floats, confidence: float = 0.95) -> Interval:
     """The median, with the interval of order statistics, which supposes no distribution.
 
     Args:
-        values: (N,) from one on; infinite ones are welcome.
+        values: (N,) at least one; may be infinite.
         confidence: Between 0 and 1; below 6 values the bounds are the extremes.
 
     Returns:
@@ -116,207 +105,6 @@ def median_interval(values: Floats, confidence: float = 0.95) -> Interval:
     rank = max(1, int(stats.binom.ppf((1 - confidence) / 2, len(ordered), 0.5)))
     middle = float(np.median(ordered))
     return Interval(middle, float(ordered[rank - 1]), float(ordered[len(ordered) - rank]))
-
-
-def paired_proportions_interval(
-    more: int, less: int, trials: int, confidence: float = 0.95
-) -> tuple[float, float]:
-    """Tango's score interval for the difference of two paired proportions (Tango 1998).
-
-    It knows that few pairs prove little even where none of them differs, which a bootstrap
-    does not: of pairs that all agree it makes an interval of width zero.
-
-    Args:
-        more: Pairs in which the first alone is positive.
-        less: Pairs in which the second alone is.
-        trials: All pairs, from 1.
-        confidence: Between 0 and 1.
-
-    Returns:
-        The bounds of the first proportion minus the second, in [-1, 1].
-
-    Raises:
-        ValueError: The counts are not those of pairs.
-
-    >>> [round(bound, 4) for bound in paired_proportions_interval(0, 0, 100)]
-    [-0.037, 0.037]
-    """
-    if trials < 1 or min(more, less) < 0 or more + less > trials:
-        raise ValueError(f"expected counts of {trials} pairs, got {more} and {less}")
-    z = float(stats.norm.ppf(0.5 + confidence / 2))
-    value = (more - less) / trials
-
-    def excess(difference: float, sign: float) -> float:
-        """How far the observed gap is from this difference, beyond z standard deviations."""
-        # The probability of a pair (-, +), as likely as can be under this difference.
-        linear = (2 * trials - more + less) * difference - more - less
-        constant = -less * difference * (1 - difference)
-        root = np.sqrt(max(0.0, linear * linear - 8 * trials * constant))
-        likely = (root - linear) / (4 * trials)
-        variance = max(0.0, trials * (2 * likely + difference * (1 - difference)))
-        return float(more - less - trials * difference - sign * z * np.sqrt(variance))
-
-    low, high, beside = -1.0, 1.0, 1e-9  # where all pairs agree the value itself is a root
-    if excess(-1.0, 1) > 0 > excess(value - beside, 1):
-        low = optimize.brentq(excess, -1.0, value - beside, args=(1,))
-    if excess(1.0, -1) < 0 < excess(value + beside, -1):
-        high = optimize.brentq(excess, value + beside, 1.0, args=(-1,))
-    return float(low), float(high)
-
-
-def sign_flip_p_value(differences: Floats, resamples: int, seed: int) -> float:
-    """Two-sided permutation test that paired differences centre on zero.
-
-    Where nothing differs between the two models, each image's difference is as likely to have
-    the other sign. Images without a difference say nothing and are left out.
-
-    Args:
-        differences: (images,) one an image.
-        resamples: How many random sign patterns are drawn.
-        seed: Of the patterns.
-
-    Returns:
-        In (0, 1]: the share of patterns at least as extreme, the observed one counted.
-    """
-    moved = differences[differences != 0]
-    if len(moved) == 0:
-        return 1.0
-    random = np.random.Generator(np.random.Philox(seed))
-    observed = abs(moved.sum()) - 1e-9 * np.abs(moved).sum()
-    extreme = 0
-    chunk = max(1, _CHUNK // len(moved))
-    for start in range(0, resamples, chunk):
-        size = (min(chunk, resamples - start), len(moved))
-        signs = random.integers(0, 2, size, dtype=np.int8) * 2.0 - 1.0
-        extreme += int(np.count_nonzero(np.abs(signs @ moved) >= observed))
-    return (1 + extreme) / (1 + resamples)
-
-
-def _resampled_means(values: Floats, resamples: int, seed: int, by_draw: bool) -> Floats:
-    """Bootstrap means (resamples,) of values (images, draws), by image and, if asked, by draw."""
-    images, draws = values.shape
-    random = np.random.Generator(np.random.Philox(seed))
-    if not by_draw:
-        rates = values.mean(axis=1)
-        chunk = max(1, _CHUNK // images)
-        sizes = [min(chunk, resamples - start) for start in range(0, resamples, chunk)]
-        means = [rates[random.integers(0, images, (size, images))].mean(axis=1) for size in sizes]
-        return np.concatenate(means)
-    chunk = max(1, _CHUNK // images)
-    means = []
-    for start in range(0, resamples, chunk):
-        size = min(chunk, resamples - start)
-        weights = random.multinomial(images, np.full(images, 1 / images), size) / images
-        draw_weights = random.multinomial(draws, np.full(draws, 1 / draws), size) / draws
-        means.append(((weights @ values) * draw_weights).sum(axis=1))
-    return np.concatenate(means)
-
-
-def paired_difference(
-    wrong: npt.NDArray[Any],
-    other: npt.NDArray[Any],
-    *,
-    resamples: int = 10_000,
-    seed: int = 0,
-    by_draw: bool = False,
-    confidence: float = 0.95,
-) -> Difference:
-    """How much more often one model is wrong than another, on the same images and draws.
-
-    Where no image differs a bootstrap knows no width; the bounds are then those of the share of
-    images that might (Wilson), which no difference of rates can exceed.
-
-    Args:
-        wrong: (images, draws) of the model: true or false, or any number.
-        other: (images, draws) of the other model.
-        resamples: Of the bootstrap (percentiles) and of the permutation test.
-        seed: Of both.
-        by_draw: Resample and permute the draws too: positions are shared between the images.
-        confidence: Between 0 and 1.
-
-    Returns:
-        The difference of the rates (this model minus the other) with its bounds and p-value.
-
-    Raises:
-        ValueError: The shapes differ or are empty.
-    """
-    if wrong.shape != other.shape or wrong.size == 0:
-        raise ValueError(f"expected equal, filled shapes, got {wrong.shape} and {other.shape}")
-    differences = wrong.astype(np.float64) - other
-    if not differences.any():
-        _, most = wilson(0, len(differences), confidence)
-        return Difference(0.0, -most, most, 1.0)
-    means = _resampled_means(differences, resamples, seed, by_draw)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    by_image = differences.mean(axis=1)
-    p_value = sign_flip_p_value(by_image, resamples, seed)
-    if by_draw:  # a shared draw moves all images together: no surer than the draws are
-        p_value = max(p_value, sign_flip_p_value(differences.mean(axis=0), resamples, seed))
-    return Difference(float(by_image.mean()), float(low), float(high), p_value)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values adjusted for their number by the step-down method (Holm 1979).
-
-    Args:
-        p_values: Each in 0..1.
-
-    Returns:
-        The adjusted ones, in the same order.
-
-    Raises:
-        ValueError: One is not in 0..1.
-    """
-    if not all(0 <= one <= 1 for one in p_values):
-        raise ValueError(f"expected p-values in 0..1, got {list(p_values)}")
-    adjusted = [0.0] * len(p_values)
-    largest = 0.0
-    for step, at in enumerate(sorted(range(len(p_values)), key=lambda at: p_values[at])):
-        largest = max(largest, min(1.0, (len(p_values) - step) * p_values[at]))
-        adjusted[at] = largest
-    return adjusted
-
-
-def rank_intervals(
-    wrong: Mapping[str, npt.NDArray[np.bool_]],
-    *,
-    resamples: int = 10_000,
-    seed: int = 0,
-    confidence: float = 0.95,
-) -> dict[str, Interval]:
-    """The rank of each model by its error rate, 1 the lowest, with a bootstrap by image.
-
-    Args:
-        wrong: By model, (images, draws) on the same images.
-        resamples: Of the bootstrap; a resample takes the same images from every model.
-        seed: Of the resamples.
-        confidence: Between 0 and 1.
-
-    Returns:
-        By model its rank, the lowest where rates are equal, and the bounds of the ranks it may
-        take: any of those that a tie spans.
-    """
-    rates = np.stack([one.mean(axis=1) for one in wrong.values()])
-    images = rates.shape[1]
-    random = np.random.Generator(np.random.Philox(seed))
-    chunk = max(1, _CHUNK // images)
-    means = []
-    for start in range(0, resamples, chunk):
-        size = min(chunk, resamples - start)
-        weights = random.multinomial(images, np.full(images, 1 / images), size) / images
-        means.append(weights @ rates.T)
-    drawn = np.concatenate(means).round(12)
-    best = stats.rankdata(drawn, method="min", axis=1)
-    worst = stats.rankdata(drawn, method="max", axis=1)  # a tie leaves open who is ahead
-    value = stats.rankdata(rates.mean(axis=1).round(12), method="min")
-    tail = (1 - confidence) / 2
-    low = np.quantile(best, tail, axis=0, method="nearest")
-    high = np.quantile(worst, 1 - tail, axis=0, method="nearest")
-    return {
-        name: Interval(float(value[at]), float(low[at]), float(high[at]))
-        for at, name in enumerate(wrong)
-    }
 
 
 def balanced_accuracy(
