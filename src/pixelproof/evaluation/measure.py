@@ -26,16 +26,16 @@ from pixelproof.evaluation.prediction import (
 )
 from pixelproof.models.classifier import Classifier
 from pixelproof.models.devices import DeviceImages
-from pixelproof.params.evaluate import Grid
-from pixelproof.params.project import Params
+from pixelproof.params.evaluate import Evaluate, Grid
 from pixelproof.paths import ADVERSARIAL, CHANGES
 
 
 @dataclass
 class Evaluation:
-    """A model, the images of a split, and the ledger that fills."""
+    """A model, the images of a split and their side, and the ledger that fills."""
 
-    params: Params
+    evaluate: Evaluate
+    side: int
     classifier: Classifier
     images: ImageSet
     split: str
@@ -72,9 +72,9 @@ class Evaluation:
             grids: Which of them.
         """
         every = np.arange(len(self.targets))
-        planned = count_passes(self.params, grids, every)
+        planned = count_passes(self.evaluate, grids, every)
         clean, right = self.clean()
-        self.update(planned - count_passes(self.params, grids, right))
+        self.update(planned - count_passes(self.evaluate, grids, right))
         self.changed(folder, grids, right)
         self.whitebox(right)
         self.gradient_free(right)
@@ -93,9 +93,9 @@ class Evaluation:
         """
         for grid in grids:
             changes = load_change_set(folder, draws_name(grid.values, grid.area), self.images)
-            side = self.params.select.side if grid.area is None else grid.area
+            side = self.side if grid.area is None else grid.area
             setting = {"values": grid.values, "area": side}
-            for draw in range(self.params.evaluate.draws):
+            for draw in range(self.evaluate.draws):
                 for n in grid.n:
                     judged = self._predict(self.pixels, self.targets, changes, right, draw, n)
                     self.add(grid.experiment, right, judged, n=n, draw=draw, **setting)
@@ -109,7 +109,7 @@ class Evaluation:
         draw: int = 0,
         n: int = 0,
     ) -> Predictions:
-        size = self.params.evaluate.batch_size
+        size = self.evaluate.batch_size
         return predict(self.classifier, images, targets, size, self.update, changes, rows, draw, n)
 
     def _adversarial(self, origin: str) -> tuple[int, Int64, DeviceImages]:
@@ -127,19 +127,19 @@ class Evaluation:
 
     def adversarial_pixels(self, origin: str) -> None:
         """Change pixels of the examples that fool an original, and ask it again (Table 9)."""
-        evaluate = self.params.evaluate
         epsilon, rows, examples = self._adversarial(origin)
         stored = load_change_set(CHANGES / "test", draws_name("full", None), self.images)
         changes = ChangeSet(stored.ids[rows], stored.records[rows], stored.sha256)
-        setting = {"epsilon": epsilon, "values": "full", "area": self.params.select.side}
-        for draw in range(evaluate.draws):
-            for n in evaluate.adversarial_pixels.n if evaluate.adversarial_pixels else ():
+        setting = {"epsilon": epsilon, "values": "full", "area": self.side}
+        asked = self.evaluate.adversarial_pixels
+        for draw in range(self.evaluate.draws):
+            for n in asked.n if asked else ():
                 judged = self._predict(examples, self.targets[rows], changes, draw=draw, n=n)
                 self.add("adversarial_pixels", rows, judged, n=n, steps=1, draw=draw, **setting)
 
     def whitebox(self, right: Int64) -> None:
         """Attack the model itself: an example that fools its original proves little."""
-        evaluate = self.params.evaluate
+        evaluate = self.evaluate
         if evaluate.whitebox_fgsm:
             for epsilon in evaluate.whitebox_fgsm.epsilon:
                 self._attack("whitebox_fgsm", partial(fgsm, epsilon=epsilon), right, epsilon, 1)
@@ -152,7 +152,7 @@ class Evaluation:
 
     def gradient_free(self, right: Int64) -> None:
         """Attack the model by its answers alone: a gradient that is hidden protects no model."""
-        chosen, size = self.params.evaluate.gradient_free, self.params.evaluate.batch_size
+        chosen, size = self.evaluate.gradient_free, self.evaluate.batch_size
         if chosen:
             rows, queries = _first(right, chosen.images), chosen.queries
             for epsilon in chosen.epsilon:
@@ -168,7 +168,7 @@ class Evaluation:
                     self._attack("gradient_free", attack, part, epsilon, queries)
 
     def _attack(self, name: str, attack: Attack, rows: Int64, epsilon: int, steps: int) -> None:
-        size = self.params.evaluate.batch_size
+        size = self.evaluate.batch_size
         update = self.update
         for part, _, judged in attack_batches(
             self.classifier,
@@ -186,7 +186,7 @@ class Evaluation:
 
         The distance stands in the ledger's column `margin`.
         """
-        boundary, size = self.params.evaluate.boundary, self.params.evaluate.batch_size
+        boundary, size = self.evaluate.boundary, self.evaluate.batch_size
         if boundary:
             rows = _first(right, boundary.images)
             distances = boundary_distances(
@@ -204,9 +204,8 @@ def _first(rows: Int64, images: int | None) -> Int64:
     return rows if images is None else rows[rows < images]
 
 
-def count_passes(params: Params, grids: list[Grid], rows: Int64) -> int:
+def count_passes(evaluate: Evaluate, grids: list[Grid], rows: Int64) -> int:
     """How many predictions and gradients the experiments on these images take."""
-    evaluate = params.evaluate
     count = sum(len(grid.n) for grid in grids) * evaluate.draws * len(rows)
     if evaluate.whitebox_fgsm:
         count += len(evaluate.whitebox_fgsm.epsilon) * len(rows)

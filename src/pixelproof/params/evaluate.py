@@ -184,3 +184,8 @@ class Evaluate:
                 whole = None if box == side else box
                 grids.append(Grid("area", "full", whole, self.area.n, self.area.models, share))
         return grids
+
+    def paper_grids(self, side: int) -> list[Grid]:
+        """What the protocol `paper` measures on the training images (Table 10)."""
+        asked = "paper" in self.protocols
+        return [one for one in self.grids(side) if asked and one.experiment in ("pixels", "stuck")]

@@ -17,17 +17,11 @@ from pixelproof.params.evaluate import Evaluate, Grid
 from pixelproof.params.finetune import Finetune
 from pixelproof.params.gate import Gate
 from pixelproof.params.generate import Generate
+from pixelproof.params.models import Model
 from pixelproof.params.select import Select
 from pixelproof.params.validation import NAME, build_section, choose, require
 
 SHOWN = 10  # of many names, in an error
-
-
-@dataclass(frozen=True)
-class Model:
-    """A baseline or an arm, as it is evaluated: DVC reads here whose examples that takes."""
-
-    origin: str
 
 
 @dataclass(frozen=True)
@@ -97,8 +91,7 @@ class Params:
     @property
     def paper_grids(self) -> list[Grid]:
         """What the protocol `paper` measures on the training images (Table 10)."""
-        asked = "paper" in self.evaluate.protocols
-        return [grid for grid in self.grids if asked and grid.experiment in ("pixels", "stuck")]
+        return self.evaluate.paper_grids(self.select.side)
 
     @property
     def reference_grid(self) -> Grid:

@@ -93,13 +93,20 @@ class Trial:
             )
         ledger = LedgerWriter(classifier.names(self.images.classes))
         every = np.arange(len(self.images.ids))
-        total = len(every) + count_passes(params, params.grids, every)
+        total = len(every) + count_passes(params.evaluate, params.grids, every)
         with (
             room_for("evaluate.batch_size", params.evaluate.batch_size),
             progress(total, f"gate {label}") as update,
         ):
             evaluation = Evaluation(
-                params, classifier, self.images, "held_out", device, ledger, update
+                params.evaluate,
+                params.select.side,
+                classifier,
+                self.images,
+                "held_out",
+                device,
+                ledger,
+                update,
             )
             evaluation.measure(GATE / "changes", params.grids)
         path = GATE / "ledger" / f"{label}.parquet"

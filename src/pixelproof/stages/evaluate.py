@@ -21,10 +21,19 @@ def run(params: Params, model: str) -> None:
     ledger = LedgerWriter(classifier.names(images.classes))
     grids = [grid for grid in params.grids if grid.models is None or model in grid.models]
     every = np.arange(len(images.ids))
-    total = len(every) + count_passes(params, grids, every)
+    total = len(every) + count_passes(params.evaluate, grids, every)
     with room_for("evaluate.batch_size", params.evaluate.batch_size):
         with progress(total, f"evaluate {model}") as update:
-            evaluation = Evaluation(params, classifier, images, "held_out", device, ledger, update)
+            evaluation = Evaluation(
+                params.evaluate,
+                params.select.side,
+                classifier,
+                images,
+                "held_out",
+                device,
+                ledger,
+                update,
+            )
             evaluation.measure(CHANGES / "test", grids)
             evaluation.update = lambda amount: None  # how many fool is not known beforehand
             if params.evaluate.transfer_fgsm:
@@ -44,7 +53,9 @@ def _paper(
     settings = sum(len(grid.n) for grid in params.paper_grids) * params.evaluate.draws
     total = (1 + settings) * len(images.ids)
     with progress(total, f"evaluate {model}, protocol paper") as update:
-        evaluation = Evaluation(params, classifier, images, "train", device, ledger, update)
+        evaluation = Evaluation(
+            params.evaluate, params.select.side, classifier, images, "train", device, ledger, update
+        )
         _, right = evaluation.clean()
         update((len(images.ids) - len(right)) * settings)
         evaluation.changed(CHANGES / "test" / "paper", params.paper_grids, right)

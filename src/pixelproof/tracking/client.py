@@ -60,6 +60,7 @@ SERVED = (  # the modules that `pixelproof.models.pyfunc` imports (a test compar
     "params/finetune.py",
     "params/gate.py",
     "params/generate.py",
+    "params/models.py",
     "params/project.py",
     "params/select.py",
     "params/validation.py",

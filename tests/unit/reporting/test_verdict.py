@@ -6,7 +6,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from pixelproof.params.project import Model, Params, parse_params
+from pixelproof.params.models import Model
+from pixelproof.params.project import Params, parse_params
 from pixelproof.promotion.gate import decide
 from pixelproof.reporting.advice import next_steps
 from pixelproof.reporting.comparison import Comparison, common_images, results, summary
