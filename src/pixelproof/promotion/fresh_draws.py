@@ -10,8 +10,8 @@ import pandas as pd
 from pixelproof.data.drawn_changes import Wanted, draws_name, write_change_set
 from pixelproof.data.images import ImageSet, load_images
 from pixelproof.errors import ParameterError
+from pixelproof.evaluation.experiments import Evaluation, count_passes
 from pixelproof.evaluation.ledger import LedgerWriter, read_ledger
-from pixelproof.evaluation.measure import Evaluation, count_passes
 from pixelproof.models.classifier import load_classifier
 from pixelproof.models.devices import describe_computation, find_device, room_for
 from pixelproof.params.gate import Gate

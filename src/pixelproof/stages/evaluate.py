@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from pixelproof.data.images import load_images
+from pixelproof.evaluation.experiments import Evaluation, count_passes
 from pixelproof.evaluation.ledger import LedgerWriter
-from pixelproof.evaluation.measure import Evaluation, count_passes
 from pixelproof.models.classifier import Classifier, load_classifier
 from pixelproof.models.devices import describe_computation, find_device, room_for
 from pixelproof.params.project import Params

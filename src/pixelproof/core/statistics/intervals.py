@@ -65,8 +65,8 @@ def effective_trials(rates: Floats, draws: int) -> float:
 def rate_interval(wrong: npt.NDArray[np.bool_], confidence: float = 0.95) -> Interval:
     """The rate of wrong predictions, by Wilson at the effective number of trials.
 
-    Where all images share their positions, a draw moves them together, which this does not account for:
-    the interval is then too narrow.
+    Where all images share their positions, a draw moves them together. This does not account for
+    that: the interval is then too narrow.
 
     Args:
         wrong: (images, draws).
