@@ -3,7 +3,7 @@
     make deps                               python tools/dependencies.py
 
 A stage depends on the modules that it imports, directly or through others, as far as they can
-change its result. Imports within functions count, too.
+change its result. Imports within functions count, too; those for annotations alone do not.
 """
 
 import io
@@ -18,23 +18,22 @@ PIPELINE = ROOT / "dvc.yaml"
 CODE = "src/"
 
 # What can stop a stage or say something of it, but never change what it makes: how errors are
-# worded, where files lie, how progress is shown, what is refused, what MLflow is told.
+# worded, where files lie, how progress is shown, what is refused, and on which device and with
+# how many processes the work is done.
 WITHOUT_EFFECT = {
     "pixelproof",
-    "pixelproof.cli",
-    "pixelproof.cli.main",
     "pixelproof.errors",
     "pixelproof.paths",
     "pixelproof.models.own_code",
     "pixelproof.system.progress",
+    "pixelproof.params.compute",
     "pixelproof.params.validation",
-    "pixelproof.tracking.client",
 }
 
 
 def import_graph() -> grimp.ImportGraph:
-    """Who imports whom within the package."""
-    return grimp.build_graph("pixelproof", cache_dir=None)
+    """Who imports whom within the package when it runs."""
+    return grimp.build_graph("pixelproof", exclude_type_checking_imports=True, cache_dir=None)
 
 
 def source(module: str) -> str:

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pixelproof.cli.stage import execute
 from pixelproof.core.pixel_changes import Channels, draw_changes
 from pixelproof.data.drawn_changes import Wanted, load_change_set, write_change_set
 from pixelproof.data.images import ImageSet, load_images
 from pixelproof.errors import DataError, IntegrityError
 from pixelproof.params.generate import Generate
 from pixelproof.params.project import Params
-from pixelproof.stages import generate, select
 from pixelproof.system.files import read_json
 from tests.conftest import write_params
 
@@ -29,14 +29,14 @@ def params(**keys: object) -> Params:
 
 @pytest.fixture
 def images(project: Path) -> ImageSet:
-    select.run(params())
+    execute("select", params())
     return load_images(Path("artifacts/images"), "held_out", params().select)
 
 
 def test_bytes_depend_on_no_batch_size_and_no_process(images: ImageSet) -> None:
     seen = []
     for batch_size in (1, 7, 256):
-        generate.run(params(batch_size=batch_size))
+        execute("generate", params(batch_size=batch_size))
         seen.append(contents(Path("artifacts/changes")))
     subprocess.run([sys.executable, "-m", "pixelproof.cli", "stage", "generate"], check=True)
     seen.append(contents(Path("artifacts/changes")))
@@ -96,15 +96,15 @@ def test_the_manifest_counts_pixels_that_keep_their_value(images: ImageSet) -> N
 
 
 def test_new_test_draws_change_no_training_draw(images: ImageSet) -> None:
-    generate.run(params())
+    execute("generate", params())
     train, test = contents(TRAIN), contents(TEST)
-    generate.run(params(test_seed=99))
+    execute("generate", params(test_seed=99))
     assert contents(TRAIN) == train
     assert contents(TEST) != test
 
 
 def test_train_holds_a_draw_an_epoch_or_one(images: ImageSet) -> None:
-    generate.run(params())
+    execute("generate", params())
     train = load_images(Path("artifacts/images"), "train", params().select)
     assert load_change_set(TRAIN, "stuck-8", train).draws == 2
     assert load_change_set(TRAIN, "clean", train).records.shape[2] == 0
@@ -112,12 +112,12 @@ def test_train_holds_a_draw_an_epoch_or_one(images: ImageSet) -> None:
     def single(content: dict) -> None:  # type: ignore[type-arg]
         content["finetune"]["fresh"] = False
 
-    generate.run(write_params(Path("params.yaml"), single))
+    execute("generate", write_params(Path("params.yaml"), single))
     assert load_change_set(TRAIN, "stuck-8", train).draws == 1
 
 
 def test_draws_for_other_images_are_refused(images: ImageSet) -> None:
-    generate.run(params())
+    execute("generate", params())
     with pytest.raises(IntegrityError, match="drawn for other images"):
         load_change_set(TRAIN, "stuck-8", images)
     with pytest.raises(DataError, match=r"expected draws named offset-11, holds \['full'"):
@@ -125,7 +125,7 @@ def test_draws_for_other_images_are_refused(images: ImageSet) -> None:
 
 
 def test_a_flipped_bit_is_noticed(images: ImageSet) -> None:
-    generate.run(params())
+    execute("generate", params())
     data = bytearray((TEST / "full.npy").read_bytes())
     data[-3] ^= 4
     (TEST / "full.npy").write_bytes(data)

@@ -1,6 +1,5 @@
 """Damage of every kind, and what comes of the advice that its error gives, followed literally."""
 
-import importlib
 import os
 import re
 import shlex
@@ -12,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from pixelproof.cli.stage import execute
 from pixelproof.errors import IntegrityError, PixelproofError
 from pixelproof.models import training
 from pixelproof.operations.repair import repair
 from pixelproof.params.project import load_params
 from pixelproof.reporting.show import show
-from pixelproof.stages import finetune
 from pixelproof.system.files import sha256
 from tests.conftest import draw_image
 from tests.support.repository import ENVIRONMENT, make_repository, run, running
@@ -74,8 +73,7 @@ def flip(path: Path) -> None:
 
 
 def stage(name: str, *item: str) -> Callable[[], None]:
-    module = importlib.import_module(f"pixelproof.stages.{name}")
-    return lambda: module.run(load_params(), *item)
+    return lambda: execute(name, load_params(), *item)
 
 
 def unfinished_training() -> None:
@@ -93,7 +91,7 @@ def unfinished_training() -> None:
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(InterruptedError):
         patch.setattr(training, "_epoch_images", stop)
-        finetune.run(load_params(), "clean")
+        execute("finetune", load_params(), "clean")
 
 
 def objects() -> dict[str, str]:
@@ -189,9 +187,9 @@ def test_the_advice_mends_a_checkpoint(root: Path) -> None:
     (state,) = Path("artifacts/checkpoints/clean").glob("*/state.pt")
     flip(state)
     with pytest.raises(IntegrityError, match="state.pt: damaged") as caught:
-        finetune.run(load_params(), "clean")
+        execute("finetune", load_params(), "clean")
     assert f"{state}: damaged; removed" in follow(caught.value)
-    finetune.run(load_params(), "clean")
+    execute("finetune", load_params(), "clean")
 
 
 @pytest.mark.parametrize(

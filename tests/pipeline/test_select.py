@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pixelproof.cli.stage import execute
 from pixelproof.data.images import hex_id, image_id, load_images, read_image, to_array
 from pixelproof.data.splits import Row, balance, quotas, split_of
 from pixelproof.errors import DataError, IntegrityError
 from pixelproof.params.project import Params
-from pixelproof.stages import select
 from tests.conftest import draw_image, write_params
 
 IMAGES = Path("artifacts/images")
@@ -36,7 +36,7 @@ def splits() -> dict[str, str]:
 
 
 def test_arrays_and_manifest_say_what_was_read(project: Path) -> None:
-    select.run(params())
+    execute("select", params())
     about = manifest()
     assert about["classes"] == ["bad", "good"]
     assert about["found"] == 80
@@ -53,36 +53,36 @@ def test_arrays_and_manifest_say_what_was_read(project: Path) -> None:
 
 
 def test_the_same_images_give_the_same_bytes(project: Path) -> None:
-    select.run(params())
+    execute("select", params())
     before = {path.name: path.read_bytes() for path in IMAGES.iterdir()}
     assert set(before) == {"manifest.json", "train.npy", "held_out.npy"}
-    select.run(params())
+    execute("select", params())
     assert before == {path.name: path.read_bytes() for path in IMAGES.iterdir()}
 
 
 def test_one_image_more_moves_no_other(project: Path) -> None:
-    select.run(params())
+    execute("select", params())
     before = splits()
     draw_image(0, 999).save("data/bad/!.png")  # the first of all, so that each other moves up
-    select.run(params())
+    execute("select", params())
     after = splits()
     assert len(after) == 81
     assert all(after[image] == split for image, split in before.items())
 
 
 def test_one_image_more_displaces_at_most_one_of_a_stated_number(project: Path) -> None:
-    select.run(params(held_out_images=10, train_images=20))
+    execute("select", params(held_out_images=10, train_images=20))
     before = splits()
     assert Counter(before.values()) == {"held_out": 10, "train": 20}
     draw_image(0, 999).save("data/bad/!.png")
-    select.run(params(held_out_images=10, train_images=20))
+    execute("select", params(held_out_images=10, train_images=20))
     assert len(set(before) - set(splits())) <= 1
 
 
 def test_numbers_keep_the_shares_of_the_classes(project: Path) -> None:
     for at in range(20):
         Path(f"data/bad/{at:03}.png").unlink()
-    select.run(params(train_images=24))
+    execute("select", params(train_images=24))
     split = manifest()["splits"]["train"]
     shares = split["available_by_class"]
     expected = 24 * shares["bad"] / sum(shares.values())
@@ -111,10 +111,10 @@ def test_a_number_too_small_for_a_class_is_refused(project: Path) -> None:
         Path(f"data/bad/{at:03}.png").unlink()
     for at in range(40, 160):
         draw_image(1, at).save(f"data/good/{at}.png")
-    select.run(params(held_out_images=5))
+    execute("select", params(held_out_images=5))
     shutil.rmtree(IMAGES)
     with pytest.raises(DataError, match=r"class bad.*raise select\.held_out_images"):
-        select.run(params(held_out_images=1))
+        execute("select", params(held_out_images=1))
     assert not IMAGES.exists()
 
 
@@ -126,7 +126,7 @@ def test_split_none_holds_every_image_out(project: Path) -> None:
         content["evaluate"]["protocols"] = ["held_out"]
 
     made = write_params(Path("params.yaml"), without_training)
-    select.run(made)
+    execute("select", made)
     assert set(splits().values()) == {"held_out"}
     assert len(load_images(IMAGES, "train", made.select).ids) == 0
 
@@ -134,7 +134,7 @@ def test_split_none_holds_every_image_out(project: Path) -> None:
 def test_unreadable_images_are_quarantined_and_counted(project: Path) -> None:
     Path("data/bad/000.png").write_bytes(b"")
     Path("data/bad/001.png").write_text("no image")
-    select.run(params(unreadable=0.05))
+    execute("select", params(unreadable=0.05))
     about = manifest()
     assert [row["path"] for row in about["quarantined"]] == ["bad/000.png", "bad/001.png"]
     assert "empty" in about["quarantined"][0]["reason"]
@@ -144,7 +144,7 @@ def test_unreadable_images_are_quarantined_and_counted(project: Path) -> None:
 def test_too_many_unreadable_images_stop_the_stage(project: Path) -> None:
     Path("data/bad/000.png").write_bytes(b"")
     with pytest.raises(DataError, match=r"1 of 80 files.*select\.unreadable.*bad/000\.png"):
-        select.run(params(unreadable=0.01))
+        execute("select", params(unreadable=0.01))
     assert not IMAGES.exists()
     assert not list(Path("artifacts").iterdir())
 
@@ -153,12 +153,12 @@ def test_a_class_without_a_readable_image(project: Path) -> None:
     for path in Path("data/bad").iterdir():
         path.write_bytes(b"")
     with pytest.raises(DataError, match="data/bad: no image of this class"):
-        select.run(params(unreadable=0.9))
+        execute("select", params(unreadable=0.9))
 
 
 def test_equal_content_in_one_class_is_kept_once(project: Path) -> None:
     shutil.copy("data/bad/003.png", "data/bad/copy.png")
-    select.run(params())
+    execute("select", params())
     assert manifest()["duplicates"] == [{"path": "bad/copy.png", "same_as": "bad/003.png"}]
     assert len(manifest()["images"]) == 80
 
@@ -166,11 +166,11 @@ def test_equal_content_in_one_class_is_kept_once(project: Path) -> None:
 def test_equal_content_in_two_classes_is_refused(project: Path) -> None:
     shutil.copy("data/bad/003.png", "data/good/copy.png")
     with pytest.raises(DataError, match=r"good/copy\.png: the same image as bad/003\.png"):
-        select.run(params())
+        execute("select", params())
 
 
 def test_groups_stay_together(project: Path) -> None:
-    select.run(params(group={"pattern": r"/0*(\d)"}))
+    execute("select", params(group={"pattern": r"/0*(\d)"}))
     of_group: dict[str, set[str]] = {}
     for row in manifest()["images"]:
         group = row["path"].split("/")[1].lstrip("0")[0]
@@ -182,7 +182,7 @@ def test_groups_stay_together(project: Path) -> None:
 def test_groups_from_a_table(project: Path) -> None:
     lines = [f"{name}/{at:03}.png,{at % 10}" for name in ("bad", "good") for at in range(40)]
     Path("data/groups.csv").write_text("\n".join(["path,module", *lines]))
-    select.run(params(group={"csv": "data/groups.csv", "column": "module"}))
+    execute("select", params(group={"csv": "data/groups.csv", "column": "module"}))
     of_group: dict[int, set[str]] = {}
     for row in manifest()["images"]:
         of_group.setdefault(int(row["path"][-6:-4]) % 10, set()).add(row["split"])
@@ -195,7 +195,7 @@ TABLE = "\n".join(["path,module", *(f"{name},{at % 9}" for at, name in enumerate
 
 def test_a_table_of_groups_may_begin_with_a_mark(project: Path) -> None:
     Path("data/groups.csv").write_text(TABLE, encoding="utf-8-sig")
-    select.run(params(group={"csv": "data/groups.csv", "column": "module"}))
+    execute("select", params(group={"csv": "data/groups.csv", "column": "module"}))
     assert len(splits()) == 80
 
 
@@ -216,31 +216,31 @@ def test_a_table_that_leaves_a_group_open_is_refused(
 ) -> None:
     Path("data/groups.csv").write_bytes(table)
     with pytest.raises(DataError, match=f"^data/groups.csv: .*{message}"):
-        select.run(params(group={"csv": "data/groups.csv", "column": "module"}))
+        execute("select", params(group={"csv": "data/groups.csv", "column": "module"}))
 
 
 def test_a_pattern_whose_group_stays_empty_finds_nothing(project: Path) -> None:
     with pytest.raises(DataError, match=r"select\.group\.pattern finds nothing"):
-        select.run(params(group={"pattern": r"/(1)?\d+"}))
+        execute("select", params(group={"pattern": r"/(1)?\d+"}))
 
 
 def test_equal_content_in_groups_of_two_splits_is_refused(project: Path) -> None:
     for at in range(10):
         shutil.copy("data/bad/003.png", f"data/bad/x{at}.png")
     with pytest.raises(DataError, match=r"the same image as .*one split"):
-        select.run(params(group={"pattern": "[^/]+$"}))
+        execute("select", params(group={"pattern": "[^/]+$"}))
 
 
 def test_a_path_without_a_group(project: Path) -> None:
     with pytest.raises(DataError, match=r"select\.group\.pattern finds nothing"):
-        select.run(params(group={"pattern": "module"}))
+        execute("select", params(group={"pattern": "module"}))
 
 
 def test_a_split_without_a_class(project: Path) -> None:
     for path in sorted(Path("data/bad").iterdir())[1:]:
         path.unlink()
     with pytest.raises(DataError, match="no image of class bad"):
-        select.run(params())
+        execute("select", params())
 
 
 def test_a_share_beyond_chance_is_remarked_on(project: Path) -> None:
@@ -257,14 +257,14 @@ def test_odd_names_reach_the_manifest(project: Path) -> None:
     draw_image(0, 500).save("data/bad/grün \n.png")
     with Path(b"data/bad/\xff.png".decode("utf-8", "surrogateescape")).open("wb") as file:
         draw_image(0, 501).save(file, format="PNG")
-    select.run(params())
+    execute("select", params())
     paths = [row["path"] for row in manifest()["images"]]
     assert "bad/grün \n.png" in paths
     assert "bad/\\xff.png" in paths
 
 
 def test_a_changed_byte_in_an_array_is_noticed(project: Path) -> None:
-    select.run(params())
+    execute("select", params())
     path = IMAGES / "train.npy"
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
@@ -274,7 +274,7 @@ def test_a_changed_byte_in_an_array_is_noticed(project: Path) -> None:
 
 
 def test_a_changed_label_in_the_manifest_is_noticed(project: Path) -> None:
-    select.run(params())
+    execute("select", params())
     path = IMAGES / "manifest.json"
     path.write_text(path.read_text().replace('"label": 0', '"label": 1', 1))
     with pytest.raises(IntegrityError, match=r"manifest\.json: damaged"):
@@ -286,7 +286,7 @@ def test_a_changed_label_in_the_manifest_is_noticed(project: Path) -> None:
 )
 def test_images_of_other_parameters_are_refused(project: Path, key: str, value: object) -> None:
     made = params().select
-    select.run(params())
+    execute("select", params())
     wanted = dataclasses.replace(made, **{key: value})  # type: ignore[arg-type]
     with pytest.raises(IntegrityError) as caught:
         load_images(IMAGES, "held_out", wanted)

@@ -3,7 +3,7 @@
 import ast
 import importlib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import grimp
 import pytest
@@ -12,7 +12,7 @@ from tools import dependencies
 
 import pixelproof
 from pixelproof.cli.stage import STAGES
-from pixelproof.params.project import load_params
+from pixelproof.params.project import Params, load_params
 from pixelproof.tracking.client import SERVED
 
 ROOT = Path(__file__).parents[2]
@@ -35,6 +35,12 @@ GROUND = {"errors", "paths"}  # below all of them
 @pytest.fixture(scope="module")
 def graph() -> grimp.ImportGraph:
     return grimp.build_graph("pixelproof", include_external_packages=True, cache_dir=None)
+
+
+@pytest.fixture(scope="module")
+def running() -> grimp.ImportGraph:
+    """What is imported when the program runs: not what annotations alone name."""
+    return dependencies.import_graph()
 
 
 @pytest.fixture(scope="module")
@@ -99,22 +105,43 @@ def test_a_logged_model_carries_what_it_is_served_with(graph: grimp.ImportGraph)
     assert set(SERVED) == expected
 
 
-def test_make_deps_changes_nothing(graph: grimp.ImportGraph) -> None:
+def test_make_deps_changes_nothing(running: grimp.ImportGraph) -> None:
     text = (ROOT / "dvc.yaml").read_text()
-    assert dependencies.written(text, graph) == text, "run `make deps`"
+    assert dependencies.written(text, running) == text, "run `make deps`"
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_deps_hold_the_code_that_can_change_the_result(
-    graph: grimp.ImportGraph, pipeline: Any, stage: str
+    running: grimp.ImportGraph, pipeline: Any, stage: str
 ) -> None:
     deps = {one for one in dependencies.body(pipeline[stage])["deps"] if one.startswith("src/")}
-    ours = {dependencies.source(one): one for one in graph.modules if one.startswith("pixelproof")}
+    ours = {
+        dependencies.source(one): one for one in running.modules if one.startswith("pixelproof")
+    }
     for path in deps:
-        for imported in graph.find_modules_directly_imported_by(ours[path]):
+        for imported in running.find_modules_directly_imported_by(ours[path]):
             if imported.startswith("pixelproof") and imported not in dependencies.WITHOUT_EFFECT:
                 assert dependencies.source(imported) in deps, f"{path} imports it"
     assert dependencies.source(f"pixelproof.stages.{stage}") in deps
+
+
+def modules_of(hint: Any) -> set[str]:
+    """The modules of the sections that a type is made of; `Params` is made of all."""
+    inner = get_type_hints(hint).values() if hint is Params else get_args(hint)
+    module = getattr(hint, "__module__", "")
+    home = {module} if module.startswith("pixelproof.params.") else set()
+    return home.union(*map(modules_of, inner))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_the_parameters_that_it_is_handed(pipeline: Any, stage: str) -> None:
+    run = importlib.import_module(f"pixelproof.stages.{stage}").run
+    handed = set().union(*map(modules_of, get_type_hints(run).values()))
+    expected = {dependencies.source(one) for one in handed - dependencies.WITHOUT_EFFECT}
+    deps = dependencies.body(pipeline[stage])["deps"]
+    assert {one for one in deps if one.startswith("src/pixelproof/params/")} == expected
+    whole = {f"src/pixelproof/params/{name}.py" for name in ("project", "gate")}
+    assert stage == "compare" or not whole & expected, "all parameters are for `compare` alone"
 
 
 def test_one_name_for_stage_module_section_and_command(pipeline: Any) -> None:

@@ -1,11 +1,16 @@
 """`pixelproof stage`: one stage of dvc.yaml, by itself."""
 
 import importlib
+import inspect
 import os
 import time
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from pixelproof.errors import ParameterError
+
+if TYPE_CHECKING:
+    from pixelproof.params.project import Params
 
 STAGES = ("select", "baseline", "generate", "finetune", "attack", "evaluate", "compare")
 _ITEM_OF = {
@@ -47,10 +52,24 @@ def run_stage(name: str, item: str | None) -> None:
         raise ParameterError(f"stage {name}: expected {expected} after it, got {item!r}")
     ready()
     started = time.time()
-    module = importlib.import_module(f"pixelproof.stages.{name}")
-    if key is None or item is None:
-        module.run(params)
-    else:
+    if key is not None and item is not None:
         choose(key, item, known[key])
-        module.run(params, item)
+    execute(name, params, item)
     tell(params, name, item, started)
+
+
+def execute(name: str, params: "Params", item: str | None = None) -> None:
+    """Run a stage in this process, and hand it what its signature asks for and no more.
+
+    That is what keeps the parameters of other stages out of its dependencies: `params` is all of
+    them, `name` the item, and every other argument an attribute of `Params`, as a section is.
+
+    Args:
+        name: One of `STAGES`.
+        params: Of the project.
+        item: The baseline, arm or model.
+    """
+    run = importlib.import_module(f"pixelproof.stages.{name}").run
+    whole = {"params": params, "name": item}
+    asked = inspect.signature(run).parameters
+    run(**{key: whole[key] if key in whole else getattr(params, key) for key in asked})

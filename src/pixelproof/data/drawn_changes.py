@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +11,10 @@ import numpy.typing as npt
 from pixelproof.core.pixel_changes import Changes, apply_in_place, draw_changes, parse_values
 from pixelproof.data.images import ImageSet
 from pixelproof.errors import DataError, IntegrityError
-from pixelproof.params.generate import Generate
 from pixelproof.system import files
+
+if TYPE_CHECKING:  # a stage that reads draws does not depend on how they are drawn
+    from pixelproof.params.generate import Generate
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def _write_draws(
     path: Path,
     wanted: Wanted,
     images: ImageSet,
-    params: Generate,
+    params: "Generate",
     seed: int,
     update: Callable[[int], object],
 ) -> float:
@@ -111,7 +113,7 @@ def write_change_set(
     folder: Path,
     wanted: Mapping[str, Wanted],
     images: ImageSet,
-    params: Generate,
+    params: "Generate",
     seed: int,
     update: Callable[[int], object] = lambda amount: None,
 ) -> None:

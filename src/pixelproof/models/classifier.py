@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from safetensors.torch import load_file, save
@@ -20,9 +20,11 @@ from pixelproof.models.architectures import (
 )
 from pixelproof.models.class_names import is_known, match_classes
 from pixelproof.models.own_code import check_code
-from pixelproof.params.baselines import Baseline
 from pixelproof.params.select import Fit
 from pixelproof.system import files
+
+if TYPE_CHECKING:
+    from pixelproof.params.baselines import Baseline
 
 FORMAT = 1
 UNKNOWN, DECLARED = "unknown", "declared"  # what weights from elsewhere have seen
@@ -208,7 +210,7 @@ def _count_outputs(network: nn.Module) -> int:
 
 
 def _build(
-    baseline: Baseline, found: Architecture, classes: Sequence[str], name: str
+    baseline: "Baseline", found: Architecture, classes: Sequence[str], name: str
 ) -> tuple[nn.Module, tuple[str, ...], dict[str, Any]]:
     """A network with its weights, the classes it has, and where the weights came from."""
     with torch.random.fork_rng(devices=[]):
@@ -248,7 +250,7 @@ def _build(
 
 
 def _why_new(
-    classifier: Classifier, classes: Sequence[str], baseline: Baseline, name: str
+    classifier: Classifier, classes: Sequence[str], baseline: "Baseline", name: str
 ) -> str | None:
     """Why the head must be replaced, or None; two folders 0 and 1 are not two of a thousand.
 
@@ -276,7 +278,7 @@ def _why_new(
 
 
 def open_classifier(
-    baseline: Baseline,
+    baseline: "Baseline",
     classes: Sequence[str],
     name: str,
     tell: Callable[[str], object] = lambda words: None,

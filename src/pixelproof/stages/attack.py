@@ -12,7 +12,8 @@ from pixelproof.evaluation.prediction import Int64, Update, attack_batches, pred
 from pixelproof.models.classifier import Classifier, load_classifier
 from pixelproof.models.devices import DeviceImages, find_device, room_for
 from pixelproof.params.attack import Attack
-from pixelproof.params.project import Params
+from pixelproof.params.compute import Compute
+from pixelproof.params.select import Select
 from pixelproof.paths import ADVERSARIAL, IMAGES, MODELS
 from pixelproof.system import files
 from pixelproof.system.progress import progress
@@ -57,11 +58,10 @@ def _write_fooling(
     return np.concatenate(fooled)
 
 
-def run(params: Params, name: str) -> None:
+def run(*, select: Select, attack: Attack, compute: Compute, name: str) -> None:
     """Write `artifacts/adversarial/NAME/`: the examples that fool it, and how many do."""
-    attack = params.attack
-    images = load_images(IMAGES, "held_out", params.select)
-    device = find_device(params.compute.device)
+    images = load_images(IMAGES, "held_out", select)
+    device = find_device(compute.device)
     classifier = load_classifier(MODELS / name).to(device)
     targets = classifier.targets(images.classes).numpy()[images.labels]
     pixels = DeviceImages(images.pixels, device)

@@ -76,7 +76,7 @@ def _set_others_aside(models: Collection[str]) -> None:
                 path.replace(target)
 
 
-def run(params: Params) -> None:
+def run(*, params: Params) -> None:
     """Write the figures into `metrics/` and `plots/`, and the report into `reports/`."""
     images = load_images(IMAGES, "held_out", params.select)
     params.check_classes(images.classes)

@@ -1,20 +1,30 @@
 """Small-scale retraining (Section 6.2): one classifier an arm, the controls among them."""
 
+from collections.abc import Callable, Sequence
+
 from pixelproof.data.drawn_changes import load_change_set
 from pixelproof.data.images import load_images
 from pixelproof.models.classifier import load_classifier, seen_images
 from pixelproof.models.devices import find_device, room_for
 from pixelproof.models.training import Checkpoint, Recipe, check_places, fine_tune, store_model
-from pixelproof.params.project import Params
+from pixelproof.params.compute import Compute
+from pixelproof.params.finetune import Finetune
+from pixelproof.params.select import Select
 from pixelproof.paths import CHANGES, CHECKPOINTS, IMAGES, MODELS
 
 
-def run(params: Params, name: str) -> None:
+def run(
+    *,
+    select: Select,
+    finetune: Finetune,
+    compute: Compute,
+    check_classes: Callable[[Sequence[str]], None],
+    name: str,
+) -> None:
     """Write `artifacts/models/ARM/` and `plots/curves/ARM.csv`."""
-    finetune = params.finetune
     arm = finetune.arms[name]
-    images = load_images(IMAGES, "train", params.select)
-    params.check_classes(images.classes)
+    images = load_images(IMAGES, "train", select)
+    check_classes(images.classes)
     origin = MODELS / arm.baseline
     classifier = load_classifier(origin)
     changes = load_change_set(CHANGES / "train", name, images) if arm.n else None
@@ -31,7 +41,7 @@ def run(params: Params, name: str) -> None:
     )
     checkpoint = Checkpoint(CHECKPOINTS / name, recipe, classifier, images, changes)
     check_places(MODELS / name, checkpoint)
-    device = find_device(params.compute.device)
+    device = find_device(compute.device)
     with room_for("finetune.batch_size", finetune.batch_size):
         label = f"finetune {name}"
         curve = fine_tune(classifier, images, changes, recipe, label, checkpoint, device)

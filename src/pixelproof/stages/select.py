@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,6 @@ from pixelproof.data.splits import (
     without_duplicates,
 )
 from pixelproof.errors import DataError
-from pixelproof.params.project import Params
 from pixelproof.params.select import Select
 from pixelproof.paths import IMAGES
 from pixelproof.system import files
@@ -142,12 +141,11 @@ def _by_class(rows: Sequence[Row], classes: Sequence[str], split: str) -> dict[s
     return {name: counts[label] for label, name in enumerate(classes)}
 
 
-def run(params: Params) -> None:
+def run(*, select: Select, check_classes: Callable[[Sequence[str]], None]) -> None:
     """Write `artifacts/images/`: an array for each split, and the manifest."""
-    select = params.select
     found = find_images(Path(select.data))
     classes = list(found)
-    params.check_classes(classes)
+    check_classes(classes)
     with files.atomic(IMAGES) as folder:
         folder.mkdir()
         raw = folder / "raw"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from pixelproof.cli.stage import execute
 from pixelproof.core.pixel_changes import apply_changes
 from pixelproof.data.drawn_changes import ChangeSet, load_change_set
 from pixelproof.data.images import ImageSet, load_images
@@ -19,7 +20,6 @@ from pixelproof.models.classifier import Classifier
 from pixelproof.models.devices import DeviceImages
 from pixelproof.models.training import Checkpoint, Recipe, fine_tune
 from pixelproof.params.project import load_params
-from pixelproof.stages import generate, select
 from tests.conftest import no_room_beyond
 from tests.support.tiny_network import factory
 
@@ -29,8 +29,8 @@ RECIPE = Recipe(epochs=3, learning_rate=0.05, batch_size=7, seed=4, n=8)
 @pytest.fixture
 def images(project: Path) -> ImageSet:
     params = load_params()
-    select.run(params)
-    generate.run(params)
+    execute("select", params)
+    execute("generate", params)
     return load_images(Path("artifacts/images"), "train", params.select)
 
 
