@@ -1,4 +1,4 @@
-"""The champion's weekly score as a Prefect flow: measured alone, on fresh draws."""
+"""The watch over the champion as a Prefect flow: measured alone, on fresh draws."""
 
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ from pixelproof.tracking.store import TRACKING
 DEGRADED = f"{CHAMPION}.degraded"
 
 
-@flow(name="score")
-def score(
+@flow(name="monitor")
+def monitor(
     profile: str | None = None,
     overrides: dict[str, Any] | None = None,
     revision: str | None = "HEAD",
@@ -50,27 +50,27 @@ def score(
 
 
 def measure(environment: dict[str, str], seconds: float) -> dict[str, Any]:
-    """Read the images where they are not up to date, and measure; returns what was found."""
+    """Read the images where they are not up to date, measure, and return the result."""
     children, tell = Children(), get_run_logger().info
     try:
-        # No pipeline runs here, so MLflow is told of none.
+        # No pipeline runs here, so that none is logged to MLflow.
         children.reproduce("select", environment | {TRACKING: "off"}, tell, seconds)
-        children.run("score", ["pixelproof.cli", "score"], environment, tell, seconds)
+        children.run("monitor", ["pixelproof.cli", "monitor"], environment, tell, seconds)
     except BaseException:
         children.stop()
         raise
-    found: dict[str, Any] = read_json(Path(GATE) / "score.json")
-    return found
+    result: dict[str, Any] = read_json(Path(GATE) / "monitor.json")
+    return result
 
 
 def publish(result: dict[str, Any]) -> None:
-    """Put the score where the flow's page shows it, and warn where the champion is worse."""
+    """Show the result on the flow's page, and warn where the champion is worse."""
     logger = get_run_logger()
     words = f"**{result['outcome']}**: {result['words']}\n\n{figures_table(result['verdict'])}"
     if result["outcome"] == "WORSE":
         logger.warning("the champion is worse than it was: %s", result["words"])
         announce(DEGRADED, result)
     try:
-        create_markdown_artifact(key="score", markdown=words, description=result["words"])
+        create_markdown_artifact(key="monitor", markdown=words, description=result["words"])
     except Exception as error:  # the work is done, whatever becomes of its page
-        logger.warning("the score could not be published: %s", error)
+        logger.warning("the result could not be published: %s", error)

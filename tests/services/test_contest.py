@@ -91,10 +91,10 @@ def test_the_gate_by_hand_from_the_first_champion_to_a_lost_alias(root: Path) ->
     run(root, "pixelproof", "promote", "3", "--why", "it was in use")
     assert aliases(root)["champion"] == 3
 
-    out = run(root, "pixelproof", "score")
+    out = run(root, "pixelproof", "monitor")
     assert "STEADY: version 3: Pi is " in out
-    run(root, "pixelproof", "clean", "--keep", "1")
-    out = run(root, "pixelproof", "score")
+    run(root, "pixelproof", "prune", "--keep", "1")
+    out = run(root, "pixelproof", "monitor")
     assert "STEADY: version 3" in out
 
 

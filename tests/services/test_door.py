@@ -100,7 +100,7 @@ def deployments(serving: Serving) -> set[str]:
     }
 
 
-OURS = {"harden-nightly", "harden-on-new-data", "score-weekly"}
+OURS = {"harden-nightly", "harden-on-new-data", "monitor-weekly"}
 
 
 def authorized(serving: Serving) -> dict[str, str]:

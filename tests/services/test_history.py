@@ -1,4 +1,4 @@
-"""`pixelproof compare` on a toy project that has run twice: git revisions and MLflow runs."""
+"""`pixelproof diff` on a toy project that has run twice: git revisions and MLflow runs."""
 
 import shutil
 from pathlib import Path
@@ -39,7 +39,7 @@ def run_ids(root: Path) -> dict[str, list[str]]:
 
 
 def test_revisions_and_runs_tell_the_same(repository: Path) -> None:
-    by_revision = run(repository, "pixelproof", "compare", "HEAD~1", "HEAD")
+    by_revision = run(repository, "pixelproof", "diff", "HEAD~1", "HEAD")
     assert "A = HEAD~1, B = HEAD" in by_revision
     commit = run(repository, "git", "log", "-1", "--format=%h of %cs", "HEAD~1").strip()
     data = by_revision.split("\nA: ")[1].split(";")[0]
@@ -54,12 +54,12 @@ def test_revisions_and_runs_tell_the_same(repository: Path) -> None:
     assert any("gradient_free epsilon 40 20 queries" in line for line in table)
     pipelines = run_ids(repository)[""]
     assert len(pipelines) == 2
-    by_run = run(repository, "pixelproof", "compare", *pipelines)
+    by_run = run(repository, "pixelproof", "diff", *pipelines)
     assert rows(by_run) == table
     assert "\nB: data (DVC " in by_run
     assert "; run of 20" in by_run
     assert "with changes that were not committed\n" in by_run
-    assert rows(run(repository, "pixelproof", "compare", "HEAD~1", pipelines[1])) == table
+    assert rows(run(repository, "pixelproof", "diff", "HEAD~1", pipelines[1])) == table
 
 
 def test_names_of_models_are_no_paths(repository: Path) -> None:
@@ -72,12 +72,12 @@ def test_names_of_models_are_no_paths(repository: Path) -> None:
     (repository / "params.yaml").write_text(odd)
     run(repository, "git", "commit", "-qam", "odd")
     run(repository, "git", "switch", "-q", "-")
-    said = run(repository, "pixelproof", "compare", "HEAD", "odd", code=3)
+    said = run(repository, "pixelproof", "diff", "HEAD", "odd", code=3)
     assert "odd: expected names of models in params.yaml, got '../../outside'" in said
     runs = run_ids(repository)
     client = MlflowClient(f"sqlite:///{repository}/mlruns/mlflow.db")
     client.set_tag(runs["clean"][0], "pixelproof.run", "../../outside")
-    said = run(repository, "pixelproof", "compare", runs[""][0], runs[""][1], code=3)
+    said = run(repository, "pixelproof", "diff", runs[""][0], runs[""][1], code=3)
     client.set_tag(runs["clean"][0], "pixelproof.run", "clean")
     assert "expected runs of named models, got '../../outside'" in said
     assert not outside.exists()
@@ -89,7 +89,7 @@ def test_other_images_than_those_of_now_are_said_to_be(repository: Path) -> None
     digest = text.split("md5: ")[1].split(".dir")[0]
     pointer.write_text(text.replace(digest, "0" * 32))
     try:
-        said = run(repository, "pixelproof", "compare", "HEAD~1", run_ids(repository)[""][1])
+        said = run(repository, "pixelproof", "diff", "HEAD~1", run_ids(repository)[""][1])
         for letter in "AB":
             assert f"\n{letter}: other images than data.dvc names here (00000000)\n" in said
     finally:
@@ -98,14 +98,14 @@ def test_other_images_than_those_of_now_are_said_to_be(repository: Path) -> None
 
 def test_two_models_of_one_run(repository: Path) -> None:
     ids = run_ids(repository)
-    text = run(repository, "pixelproof", "compare", ids["clean"][1], ids["stuck-8"][1])
+    text = run(repository, "pixelproof", "diff", ids["clean"][1], ids["stuck-8"][1])
     assert {line.split("  ")[0] for line in rows(text)} == {"clean, stuck-8"}
     assert "same images, same draws" in text
 
 
 def test_what_cannot_be_compared_is_one_line(repository: Path) -> None:
     def said(*names: str, code: int) -> str:
-        line = run(repository, "pixelproof", "compare", *names, code=code).strip()
+        line = run(repository, "pixelproof", "diff", *names, code=code).strip()
         assert len(line.splitlines()) == 1
         return line
 

@@ -72,7 +72,7 @@ def test_prefect_yaml_may_name_a_pool_of_its_own(
     found = read_project()
     assert found.pool == found.name
     assert found.deployments == [
-        f"{one}-{found.name}" for one in ("harden-nightly", "harden-on-new-data", "score-weekly")
+        f"{one}-{found.name}" for one in ("harden-nightly", "harden-on-new-data", "monitor-weekly")
     ]
     assert text.count('  name: "{{ PIXELPROOF_NAME }}"') == 1
     (root / "prefect.yaml").write_text(

@@ -184,7 +184,7 @@ def test_pruning_leaves_every_version(registry: Registry, place: Path) -> None:
     registry.tracker.prune(1)
     shutil.rmtree(place / "champions", ignore_errors=True)
     assert registry.download(version, place / "champions")
-    registry.tracker.measure(version.run, {"score/pi": 1.0})
+    registry.tracker.measure(version.run, {"monitor/pi": 1.0})
 
 
 def test_the_gate_decides(registry: Registry, logged: Logged) -> None:

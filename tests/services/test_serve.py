@@ -63,13 +63,13 @@ def harden(
     with Path("ended").open("a") as file:
         file.write(json.dumps(line | {"ended": time.time()}) + "\\n")
 '''
-SCORE = '''
+MONITOR = '''
 from typing import Any
 from prefect import flow
 
 
-@flow(name="score")
-def score(
+@flow(name="monitor")
+def monitor(
     profile: str | None = None,
     overrides: dict[str, Any] = {},
     revision: str = "HEAD",
@@ -238,7 +238,7 @@ def wait(holds: Callable[[], object], seconds: float = 60) -> None:
 def make_project(root: Path) -> Path:
     (root / "flows").mkdir(parents=True)
     (root / "flows" / "harden.py").write_text(HARDEN)
-    (root / "flows" / "score.py").write_text(SCORE)
+    (root / "flows" / "monitor.py").write_text(MONITOR)
     shutil.copy(ROOT / "prefect.yaml", root)
     shutil.copy(ROOT / "tests" / "support" / "toy.yaml", root / "params.yaml")
     run(root, "git", "init", "-q")
@@ -275,7 +275,7 @@ def test_the_deployments_explain_themselves(serving: Serving) -> None:
     assert nightly["parameters"] == {"revision": "HEAD", "promotion": "promote"}
     (schedule,) = nightly["schedules"]
     assert schedule["schedule"]["timezone"] == "Europe/Berlin"
-    for name in ("harden/harden-nightly", "harden/harden-on-new-data", "score/score-weekly"):
+    for name in ("harden/harden-nightly", "harden/harden-on-new-data", "monitor/monitor-weekly"):
         found = serving.deployment(name)
         assert found["description"]
         assert found["tags"] == ["pixelproof"]
@@ -462,14 +462,14 @@ def test_a_dead_run_is_crashed_and_the_next_one_goes_through(serving: Serving) -
 def test_nothing_outlives_it_and_the_next_one_closes_what_was_left(serving: Serving) -> None:
     flow_run = serving.start("harden/harden-nightly", seconds=300)
     wait(lambda: serving.state(flow_run) == "Running")
-    weekly = serving.deployment("score/score-weekly")
+    weekly = serving.deployment("monitor/monitor-weekly")
     switch = f"deployments/{weekly['id']}/schedules/{weekly['schedules'][0]['id']}"
     serving.ask(switch, {"active": False}, "PATCH")
     serving.process.kill()
     wait(lambda: not serving.processes(), 25)
     with Serving(serving.root, serving.home) as again:
         assert again.state(flow_run) == "Crashed"
-        assert f"score-weekly-{again.name} switched off" in " ".join(again.said.split())
+        assert f"monitor-weekly-{again.name} switched off" in " ".join(again.said.split())
         names = [one["name"] for one in again.ask("automations/filter", {})]
         assert len(names) == len(set(names)) >= 3
         secret = again.access["PREFECT_API_AUTH_STRING"].partition(":")[2]

@@ -227,7 +227,7 @@ def test_old_runs_are_pruned_and_what_newer_ones_need_stays(repository: Path) ->
     run(repository, "pixelproof", "run")
     assert len(client(repository).search_runs(["1"])) == 2 * len(before)
     assert len(client(repository).search_logged_models(["1"])) == 3, "the weights are the same"
-    out = run(repository, "pixelproof", "clean", "--keep", "1")
+    out = run(repository, "pixelproof", "prune", "--keep", "1")
     assert out.startswith("7 runs and 0 logged models deleted")
     left = runs(repository)
     assert sorted(left) == ["", *RUNS]
@@ -236,7 +236,7 @@ def test_old_runs_are_pruned_and_what_newer_ones_need_stays(repository: Path) ->
     }
     assert len(client(repository).search_logged_models(["1"])) == 3
     run(repository, "dvc", "status", "-q")  # the workspace lacks nothing
-    assert "from 1" in run(repository, "pixelproof", "clean", "--keep", "0", code=2)
+    assert "from 1" in run(repository, "pixelproof", "prune", "--keep", "0", code=2)
 
 
 @pytest.fixture
@@ -349,12 +349,12 @@ def test_a_server_that_goes_away_is_told_later(tmp_path: Path) -> None:
         run(root, "pixelproof", "stage", "select", uri=uri)
     out = run(root, "pixelproof", "stage", "baseline", "baseline", uri=uri)
     assert "1 records wait in artifacts/spool" in out
-    assert "`pixelproof track`" in out
-    run(root, "pixelproof", "track", code=4, uri=uri)
+    assert "`pixelproof sync`" in out
+    run(root, "pixelproof", "sync", code=4, uri=uri)
     assert len(list((root / "artifacts" / "spool").glob("*.json"))) == 1
     with server(command, home):
         wait_for(f"{uri}/health", home / "log")
-        assert run(root, "pixelproof", "track", uri=uri).strip() == "1 records sent"
+        assert run(root, "pixelproof", "sync", uri=uri).strip() == "1 records sent"
         found = MlflowClient(uri).search_runs(["1"])
         names = {one.info.run_name for one in found}
         assert {"select", "baseline"} < names
@@ -381,7 +381,7 @@ def test_lost_replies_errors_and_silence(tmp_path: Path, monkeypatch: pytest.Mon
         wait_for(f"http://127.0.0.1:{port}/health", home / "log")
         with proxy(port, behave) as uri:
             run(root, "pixelproof", "stage", "select", uri=uri)
-            run(root, "pixelproof", "track", uri=uri)
+            run(root, "pixelproof", "sync", uri=uri)
             assert "/api/2.0/mlflow/runs/create" in lost
             client = MlflowClient(f"http://127.0.0.1:{port}")
             names = [one.info.run_name.partition(" ")[0] for one in client.search_runs(["1"])]
@@ -395,7 +395,7 @@ def test_lost_replies_errors_and_silence(tmp_path: Path, monkeypatch: pytest.Mon
                 assert time.monotonic() - start < 60
                 assert f"{number} records wait in artifacts/spool" in out
             mode = "pass"
-            assert run(root, "pixelproof", "track", uri=uri).strip() == "3 records sent"
+            assert run(root, "pixelproof", "sync", uri=uri).strip() == "3 records sent"
             assert len(client.search_runs(["1"])) == 2
 
 

@@ -57,13 +57,13 @@ def _announce(arguments: argparse.Namespace) -> None:
     print(announce(load_params().select.data))
 
 
-def _track(arguments: argparse.Namespace) -> None:
+def _sync(arguments: argparse.Namespace) -> None:
     from pixelproof.operations.run import send_waiting
 
     print(send_waiting())
 
 
-def _clean(arguments: argparse.Namespace) -> None:
+def _prune(arguments: argparse.Namespace) -> None:
     from pixelproof.operations.run import prune
 
     print(prune(arguments.keep))
@@ -86,13 +86,13 @@ def _gate(arguments: argparse.Namespace) -> None:
     print(f"{rules_table(result.verdict)}\n\n{result.words}".strip())
 
 
-def _score(arguments: argparse.Namespace) -> None:
+def _monitor(arguments: argparse.Namespace) -> None:
     from pixelproof.params.project import load_params
-    from pixelproof.promotion.monitoring import run_score
+    from pixelproof.promotion.monitoring import measure_champion
     from pixelproof.system.tuning import keep_memory
 
     keep_memory()
-    result = run_score(load_params())
+    result = measure_champion(load_params())
     print(f"{result.outcome}: {result.words}")
 
 
@@ -129,7 +129,7 @@ def _show(arguments: argparse.Namespace) -> None:
     print(show())
 
 
-def _compare(arguments: argparse.Namespace) -> None:
+def _diff(arguments: argparse.Namespace) -> None:
     from pixelproof.tracking.history import compare_results
 
     print(compare_results(arguments.first, arguments.second))
@@ -193,12 +193,12 @@ def _add_pipeline(commands: Commands) -> None:
     _add_mlflow_auth(ui)
     ui.set_defaults(run=_ui)
 
-    track = commands.add_parser("track", help="send what waits for the tracking store")
-    track.set_defaults(run=_track)
+    sync = commands.add_parser("sync", help="send what waits for the tracking store")
+    sync.set_defaults(run=_sync)
 
-    clean = commands.add_parser("clean", help="delete old runs and cached data")
-    clean.add_argument("--keep", type=int, required=True, help="pipeline runs and commits to keep")
-    clean.set_defaults(run=_clean, git=True)
+    prune = commands.add_parser("prune", help="delete old runs and cached data")
+    prune.add_argument("--keep", type=int, required=True, help="pipeline runs and commits to keep")
+    prune.set_defaults(run=_prune, git=True)
 
     repair = commands.add_parser("repair", help="find what is damaged, remove it or put it back")
     repair.set_defaults(run=_repair, git=True)
@@ -228,8 +228,8 @@ def _add_unattended(commands: Commands) -> None:
     gate.add_argument("--promote", action="store_true", help="register it; champion if it passes")
     gate.set_defaults(run=_gate)
 
-    score = commands.add_parser("score", help="measure the champion alone on fresh draws")
-    score.set_defaults(run=_score)
+    monitor = commands.add_parser("monitor", help="measure the champion alone on fresh draws")
+    monitor.set_defaults(run=_monitor)
 
     promote = commands.add_parser("promote", help="make a version champion, whatever the gate says")
     promote.add_argument("version", nargs="?", type=int, help="the newest by default")
@@ -248,10 +248,10 @@ def _add_results(commands: Commands) -> None:
     show = commands.add_parser("show", help="print the result table and what it means")
     show.set_defaults(run=_show)
 
-    compare = commands.add_parser("compare", help="compare two runs, or two git revisions")
-    compare.add_argument("first", metavar="A", help="a git revision, or the id of an MLflow run")
-    compare.add_argument("second", metavar="B", help="another")
-    compare.set_defaults(run=_compare)
+    diff = commands.add_parser("diff", help="compare two runs, or two git revisions")
+    diff.add_argument("first", metavar="A", help="a git revision, or the id of an MLflow run")
+    diff.add_argument("second", metavar="B", help="another")
+    diff.set_defaults(run=_diff)
 
     predict = commands.add_parser("predict", help="classify images with a model folder")
     predict.add_argument("model", type=Path, help="a folder that holds classifier.json")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
     from prefect.events.schemas.automations import AutomationCore
 
-FLOWS = ["harden", "score"]
+FLOWS = ["harden", "monitor"]
 SILENCE_SECONDS = 90.0  # three heartbeats
 PENDING_SECONDS = 300.0  # a process that starts has sent its first by then
 _RUN = "prefect.flow-run"

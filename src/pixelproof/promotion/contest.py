@@ -43,7 +43,7 @@ from pixelproof.tracking.store import check_store, enabled
 
 FLOW_RUN = "PIXELPROOF_FLOW_RUN"  # the id of the Prefect run that this is part of
 FIRST, NOTHING = "FIRST", "NOTHING TO DO"
-PI_TAGS = ("pi", "pi_low", "pi_high", "pi.reference")  # what `score` compares with
+PI_TAGS = ("pi", "pi_low", "pi_high", "pi.reference")  # what `monitor` compares with
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The champion's score: measured alone on fresh draws, so that a rise of Pi is noticed."""
+"""The champion is measured alone on fresh draws, so that a rise of Pi is noticed."""
 
 import dataclasses
 import secrets
@@ -16,15 +16,15 @@ from pixelproof.promotion.registry import CHAMPION, Version
 from pixelproof.reporting.comparison import without
 from pixelproof.system import files
 
-_BOUNDS = {"": "value", "_low": "low", "_high": "high"}  # endings of a metric's name
+_BOUNDS = {"": "value", "_low": "low", "_high": "high"}  # by the ending of a metric's name
 
 
-def run_score(params: Params) -> Result:
+def measure_champion(params: Params) -> Result:
     """Measure the champion alone on fresh draws, and say whether Pi has risen.
 
     Returns:
         STEADY, WORSE where Pi lies above the interval that it had when it was promoted, or NOT
-        COMPARABLE; also written to `artifacts/gate/score.json`.
+        COMPARABLE; also written to `artifacts/gate/monitor.json`.
 
     Raises:
         DataError: There is no champion, or the images are missing.
@@ -39,33 +39,35 @@ def run_score(params: Params) -> Result:
     folder = registry.download(champion, GATE / "champions")
     seed = secrets.randbits(62)
     trial = Trial(params, seed)
-    seen = {hex_id(one) for one in seen_images(folder)}
-    found = trial.alone(without(trial.measure(folder, "champion"), seen))
-    outcome, words = compare_score(champion, found, reference(params))
+    seen = {hex_id(image) for image in seen_images(folder)}
+    figures = trial.alone(without(trial.measure(folder, "champion"), seen))
+    outcome, words = compare_with_promotion(champion, figures, reference(params))
     if not seen_is_known(folder):
-        words += "; what images it has seen is unknown"
-    verdict = {"outcome": outcome, "models": {"champion": found}}
+        words += "; which images it has seen is unknown"
+    verdict = {"outcome": outcome, "models": {"champion": figures}}
     address = registry.tracker.address(champion.run) if champion.run else None
     result = Result(outcome, words, False, champion.number, None, seed, verdict, address)
-    files.write_json(GATE / "score.json", dataclasses.asdict(result))
+    files.write_json(GATE / "monitor.json", dataclasses.asdict(result))
     if champion.run:
-        metrics = {f"score/pi{end}": found["pi"][key] for end, key in _BOUNDS.items()}
-        metrics["score/clean_accuracy"] = found["clean_accuracy"]["value"]
+        metrics = {f"monitor/pi{end}": figures["pi"][key] for end, key in _BOUNDS.items()}
+        metrics["monitor/clean_accuracy"] = figures["clean_accuracy"]["value"]
         registry.tracker.measure(champion.run, metrics)
     return result
 
 
-def compare_score(champion: Version, found: Mapping[str, Any], point: str) -> tuple[str, str]:
+def compare_with_promotion(
+    champion: Version, figures: Mapping[str, Any], point: str
+) -> tuple[str, str]:
     """Whether a champion is worse than it was, and what that rests on in a sentence.
 
     Args:
         champion: The version, with Pi and its interval when it was promoted.
-        found: Its figures now.
+        figures: Its figures now.
         point: The reference point, in words.
     """
-    pi = found["pi"]
+    pi = figures["pi"]
     now = f"{pi['value']:.2f} [{pi['low']:.2f}, {pi['high']:.2f}]"
-    words = f"version {champion.number}: Pi is {now} at {point}, on {found['images']} images"
+    words = f"version {champion.number}: Pi is {now} at {point}, on {figures['images']} images"
     known = champion.tags.get("pi.reference")
     if known != point:
         at = f"at {known}" if known else "without a figure"

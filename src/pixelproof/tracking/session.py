@@ -48,7 +48,7 @@ def _warn(error: PixelproofError) -> None:
     waiting = len(outbox.waiting())
     print(
         f"pixelproof: {one_line(str(error))}. {waiting} records wait in {outbox.SPOOL}; "
-        "they are sent with the next run, or by `pixelproof track`",
+        "they are sent with the next run, or by `pixelproof sync`",
         file=sys.stderr,
     )
 

@@ -1,10 +1,10 @@
-"""The champion's score, and hardening's words."""
+"""The watch over the champion, and hardening's words."""
 
 import pytest
 
 from pixelproof.promotion.contest import sentence
 from pixelproof.promotion.gate import decide
-from pixelproof.promotion.monitoring import compare_score
+from pixelproof.promotion.monitoring import compare_with_promotion
 from pixelproof.promotion.registry import Version
 from tests.support.planted import ledger, params
 
@@ -24,18 +24,18 @@ def found(value: float) -> dict[str, object]:
     ("value", "outcome"), [(1.0, "STEADY"), (2.5, "STEADY"), (2.51, "WORSE"), (9.0, "WORSE")]
 )
 def test_worse_is_above_the_interval_of_its_promotion(value: float, outcome: str) -> None:
-    told, words = compare_score(champion(), found(value), POINT)
+    told, words = compare_with_promotion(champion(), found(value), POINT)
     assert told == outcome
     assert f"version 3: Pi is {value:.2f} [{value - 0.4:.2f}, {value + 0.4:.2f}]" in words
     assert "[1.50, 2.50] when it was promoted" in words
 
 
 def test_another_point_compares_with_nothing() -> None:
-    told, words = compare_score(champion(), found(9.0), "64 pixels, full, in 16 of 16 px")
+    told, words = compare_with_promotion(champion(), found(9.0), "64 pixels, full, in 16 of 16 px")
     assert told == "NOT COMPARABLE"
     assert words.endswith(f"; it was promoted at {POINT}, so that nothing compares")
     unmeasured = Version(3, "abc", {}, "run", "model")
-    told, words = compare_score(unmeasured, found(9.0), POINT)
+    told, words = compare_with_promotion(unmeasured, found(9.0), POINT)
     assert (told, "promoted without a figure" in words) == ("NOT COMPARABLE", True)
 
 
