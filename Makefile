@@ -2,7 +2,7 @@
 # Each target sets up what it needs, and is quick when there is nothing to do.
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup data run flow serve ui test test-fast check clean deps same accept lock
+.PHONY: help setup data run flow serve ui test test-fast check clean deps same accept lock docs
 
 PYTHON ?= python3
 TEST_PROCESSES ?= 2
@@ -26,6 +26,7 @@ help:
 	@echo "make accept the same, and then record the results that are here as this code's"
 	@echo "make deps   write the modules that each stage imports into dvc.yaml"
 	@echo "make clean  remove what the pipeline made; images, metrics and .venv stay"
+	@echo "make docs   build the documents into site/"
 	@echo "make lock   renew requirements.txt from pyproject.toml"
 
 # The stamp is written last, so that an interrupted set-up is taken up again.
@@ -69,6 +70,15 @@ accept: setup
 
 deps: setup
 	@python tools/dependencies.py
+
+# What builds the documents is no part of the set-up of `make run`.
+.venv/docs: .venv/ready
+	@.venv/bin/python -m pip install -qq --no-build-isolation --editable '.[docs]'
+	@touch .venv/docs
+
+docs: .venv/docs
+	@NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
+	@echo "site/index.html"
 
 test: check
 	pytest -n $(TEST_PROCESSES) --dist loadfile

@@ -76,8 +76,9 @@ def test_images_of_another_size_are_refused_and_the_advice_makes_new_ones(reposi
     repro(repository)
 
 
-def test_the_readmes_table_of_experiments_shows_what_it_names(repository: Path) -> None:
-    (line,) = re.findall(r"^dvc exp show .*$", (ROOT / "README.md").read_text(), re.MULTILINE)
+def test_the_documents_table_of_experiments_shows_what_it_names(repository: Path) -> None:
+    page = (ROOT / "docs" / "team.md").read_text()
+    (line,) = re.findall(r"^dvc exp show .*$", page, re.MULTILINE)
     said = run(repository, *shlex.split(line), "--md").splitlines()
     table = [[one.strip() for one in row.split("|")[1:-1]] for row in said if "|" in row]
     head, _, workspace = table[:3]

@@ -1,0 +1,71 @@
+"""What README and docs say can be done: each command is tested, each link leads somewhere."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+from tools.site_pages import LINK
+from tools.site_pages import PAGES as OF_THE_ROOT
+
+from tests.conftest import ROOT
+from tests.support.documents import PAGES, anchors, blocks, inline_code, prose
+
+COMMANDS = [block for page in PAGES for block in blocks(page) if block.language == "console"]
+TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_targets_of_make_are_there(page: Path) -> None:
+    consoles = [block for block in blocks(page) if block in COMMANDS]
+    shown = [words for block in consoles for words in block.commands]
+    shown += [text.split() for text in inline_code(page)]
+    for words in shown:
+        if words[:1] == ["make"] and len(words) > 1:
+            assert words[1] in TARGETS, words
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in LINK.finditer(prose(page)):
+        target = (page.parent / link["path"]).resolve()
+        assert target.is_file(), link["path"]
+        if link["anchor"]:
+            assert link["anchor"].removeprefix("#") in anchors(target), link[0]
+    for anchor in re.findall(r"\]\(#([^)]+)\)", prose(page)):
+        assert anchor in anchors(page), anchor
+
+
+def test_each_page_is_on_the_site() -> None:
+    def leaves(entry: object) -> list[str]:
+        if isinstance(entry, str):
+            return [entry]
+        parts = entry.values() if isinstance(entry, dict) else entry
+        assert isinstance(parts, list) or hasattr(parts, "__iter__")
+        return [leaf for part in parts for leaf in leaves(part)]
+
+    shown = leaves(YAML(typ="safe").load((ROOT / "mkdocs.yml").read_text())["nav"])
+    here = {OF_THE_ROOT.get(page.name, page.name) for page in PAGES}
+    assert sorted(shown) == sorted(here)
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+def test_the_site_asks_the_network_for_nothing(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocs", reason="`make docs` installs it")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-d", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    pages = sorted(tmp_path.glob("*.html"))
+    assert len(pages) > len(PAGES)
+    loads = re.compile(r"<(?:script|img|iframe|source|link)\b[^>]*\b(?:src|href)=[\"']?([^\"' >]+)")
+    for page in pages:
+        text = page.read_text()
+        assert not [one for one in loads.findall(text) if "//" in one], page.name
+        assert "mermaid" not in text, "its script would come from elsewhere"
+    for sheet in tmp_path.rglob("*.css"):
+        assert not re.search(r"(?:url\(|@import)\s*[\"']?(?:https?:)?//", sheet.read_text())
