@@ -11,10 +11,31 @@ from tools.site_pages import LINK
 from tools.site_pages import PAGES as OF_THE_ROOT
 
 from tests.conftest import ROOT
-from tests.support.documents import PAGES, anchors, blocks, inline_code, prose
+from tests.support.documents import PAGES, Block, anchors, blocks, inline_code, prose
 
 COMMANDS = [block for page in PAGES for block in blocks(page) if block.language == "console"]
+CODE = [block for page in PAGES for block in blocks(page) if block.language == "python"]
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+@pytest.mark.parametrize("block", [*COMMANDS, *CODE], ids=str)
+def test_each_command_is_tested_or_says_why_not(block: Block) -> None:
+    if block.mark == "run":
+        assert block.page.startswith("docs/"), "tests/pipeline/test_documents.py runs those alone"
+    elif block.mark.startswith("run in "):
+        there = blocks(ROOT / block.mark.removeprefix("run in "))
+        run = [words for one in there if one.mark == "run" for words in one.commands]
+        assert all(words in run for words in block.commands)
+    elif block.mark.startswith("tested by "):
+        text = (ROOT / block.mark.removeprefix("tested by ")).read_text()
+        for _, command, *_ in block.commands:
+            assert f'"{command}"' in text, f"{command} is not in it"
+    else:
+        reason = block.mark.removeprefix("not run: ")
+        assert reason != block.mark, f"expected a mark before the block, got {block.mark!r}"
+        assert len(reason.split()) >= 3, "it says why"
+        for path in re.findall(r"tests/[\w/]+\.py", reason):
+            assert (ROOT / path).is_file(), path
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
