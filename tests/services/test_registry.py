@@ -38,7 +38,9 @@ from pixelproof.promotion.registry import (
     Version,
 )
 from pixelproof.system import files
+from pixelproof.tracking.pruning import prune_runs
 from pixelproof.tracking.records import Record
+from pixelproof.tracking.sending import Sender
 from tests.conftest import ROOT, draw_image, write_params
 from tests.support import racers
 from tests.support.racers import (
@@ -178,10 +180,9 @@ def test_pruning_leaves_every_version(registry: Registry, place: Path) -> None:
     registry.promote(version, None, "test")
     newer = Record("new", "model", "training", started=time.time())
     for pipeline in ("one", "two"):
-        registry.tracker.keep_model(
-            replace(newer, model=str(save_model(place / pipeline, 2))), pipeline
-        )
-    registry.tracker.prune(1)
+        model = str(save_model(place / pipeline, 2))
+        Sender(registry.tracker).keep_model(replace(newer, model=model), pipeline)
+    prune_runs(registry.tracker, 1)
     shutil.rmtree(place / "champions", ignore_errors=True)
     assert registry.download(version, place / "champions")
     registry.tracker.measure(version.run, {"monitor/pi": 1.0})

@@ -21,6 +21,7 @@ from pixelproof.system import files
 from pixelproof.tracking import outbox, session, store
 from pixelproof.tracking.client import Tracker
 from pixelproof.tracking.records import Record
+from pixelproof.tracking.sending import Sender
 from tests.conftest import write_params
 from tests.support.repository import ENVIRONMENT, make_repository, run
 from tests.support.servers import free_port, mlflow_command, proxy, server, wait_for
@@ -133,10 +134,10 @@ def test_a_file_that_is_away_for_a_moment_is_kept_later(
     ledger.write_bytes(b"ledger")
     record = Record("clean", "model", "evaluation", metrics=[("pi", 2.0, 0)])
     record = replace(record, artifacts=[ledger.name], started=1.0, ended=2.0)
-    tracker = Tracker(store.find_store())
+    sender = Sender(Tracker(store.find_store()))
 
     def send() -> tuple[list[str], int]:
-        tracker.flush()
+        sender.flush()
         run_id = runs(project)["clean"].info.run_id
         kept = [one.path for one in client(project).list_artifacts(run_id)]
         return kept, len(client(project).get_metric_history(run_id, "pi"))
@@ -423,7 +424,7 @@ def test_what_can_never_be_sent_is_set_aside_and_the_rest_goes(
     files.write_sealed(foreign, {"record": {"unknown": 1}})
     put("later")
     assert session.send() == 2
-    names = {one.info.run_name for one in tracker._search({"pixelproof.kind": "data"})}
+    names = {one.info.run_name for one in tracker.search({"pixelproof.kind": "data"})}
     assert names == {"sound", "later"}
     refused = {*orphans, torn, altered, foreign}
     assert {one.name for one in outbox.REFUSED.iterdir()} == {one.name for one in refused}
@@ -450,12 +451,12 @@ def test_a_server_that_is_not_in_order_has_nothing_set_aside(
         with proxy(port, lambda path: "pass" if path == "/health" else mode["answer"]) as uri:
             monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
             monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-            tracker = Tracker(store.find_store())
+            sender = Sender(Tracker(store.find_store()))
             paths = [put("one"), put("two", "0" * 32), put("three")]
             for mode["answer"] in ("404", "500"):
                 with pytest.raises(ServiceError):
-                    tracker.flush()
+                    sender.flush()
                 assert outbox.waiting() == paths
             mode["answer"] = "pass"
-            assert tracker.flush() == 2
+            assert sender.flush() == 2
             assert [one.name for one in outbox.REFUSED.iterdir()] == [paths[1].name]

@@ -13,6 +13,7 @@ from pixelproof.promotion.gate import Verdict, decide
 from pixelproof.promotion.registry import OUTCOME, Registry, Version
 from pixelproof.tracking.client import Tracker
 from pixelproof.tracking.records import Record
+from pixelproof.tracking.sending import Sender
 from pixelproof.tracking.store import Store
 from tests.conftest import SIZE
 from tests.support import planted
@@ -45,7 +46,7 @@ def nothing() -> None:
 
 def log_model(registry: Registry, folder: Path) -> Logged:
     record = Record(folder.name, "model", "training", model=str(folder), started=time.time())
-    return registry.tracker.keep_model(record, "races")
+    return Sender(registry.tracker).keep_model(record, "races")
 
 
 def register(registry: Registry, logged: Logged, worth: int) -> Version:

@@ -26,6 +26,8 @@ from pixelproof.reporting.show import show
 from pixelproof.system.files import discard
 from pixelproof.system.lockfile import forget_stages
 from pixelproof.system.processes import bound, environment
+from pixelproof.tracking.client import Tracker
+from pixelproof.tracking.pruning import prune_runs
 from pixelproof.tracking.session import send, track_pipeline
 from pixelproof.tracking.store import check_store, experiment_name, follow_move, server_of
 
@@ -187,13 +189,10 @@ def prune(keep: int) -> str:
     """
     if keep < 1:
         raise ParameterError(f"--keep: expected a number from 1, got {keep}")
-    from pixelproof.tracking.client import Tracker
-
     store = check_store()
     folders = [Path(".dvc/cache"), *([store.folder] if store.folder else [])]
     before = _size(*folders)
-    tracker = Tracker(store)
-    runs, models = tracker.prune(keep)
+    runs, models = prune_runs(Tracker(store), keep)
     params = load_params()
     unused = _remove_unused(params)
     forget_stages(params.stages)

@@ -39,6 +39,8 @@ from pixelproof.promotion.registry import (
 from pixelproof.reporting.comparison import without
 from pixelproof.system import files
 from pixelproof.tracking import records
+from pixelproof.tracking.client import Tracker
+from pixelproof.tracking.sending import Sender
 from pixelproof.tracking.store import check_store, enabled
 
 FLOW_RUN = "PIXELPROOF_FLOW_RUN"  # the id of the Prefect run that this is part of
@@ -96,8 +98,6 @@ def open_registry(gate: Gate) -> Registry:
             "PIXELPROOF_TRACKING: expected it unset, since MLflow holds the champion; got off"
         )
     store = check_store()
-    from pixelproof.tracking.client import Tracker
-
     return Registry(Tracker(store), gate.name)
 
 
@@ -316,7 +316,7 @@ def _register(contest: Contest, name: str, label: str) -> Version:
     params, registry = contest.params, contest.registry
     record = dataclasses.replace(records.training(params, name), started=time.time())
     pipeline = records.pipeline_key(params)
-    model, run = registry.tracker.keep_model(record, pipeline)
+    model, run = Sender(registry.tracker).keep_model(record, pipeline)
     tags = _origin_tags(params, name, registry.tracker.find_pipeline(pipeline) or "")
     weights = weights_of(contest.folders[label])
     version = registry.register(weights, model, run, tags)

@@ -16,13 +16,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pixelproof.errors import DataError, IntegrityError, ParameterError
 from pixelproof.system import files
-
-if TYPE_CHECKING:
-    from pixelproof.tracking.client import Tracker
+from pixelproof.tracking.client import Tracker
+from pixelproof.tracking.logged_models import create_version, download_model
 
 CHAMPION, PREVIOUS = "champion", "previous"
 WEIGHTS = "pixelproof.sha256"  # what tells a version from another
@@ -69,7 +68,7 @@ class Version:
 class Registry:
     """The versions of one model."""
 
-    def __init__(self, tracker: "Tracker", name: str) -> None:
+    def __init__(self, tracker: Tracker, name: str) -> None:
         """Open the registry.
 
         Args:
@@ -135,9 +134,8 @@ class Registry:
         with self.lock():
             if found := self._one_with(weights):
                 return found
-            self.tracker.create_version(
-                self.name, model, run, {**tags, WEIGHTS: weights, MODEL: model}
-            )
+            all_tags = {**tags, WEIGHTS: weights, MODEL: model}
+            create_version(self.tracker, self.name, model, run, all_tags)
             made = self._one_with(weights)
         if made is None:
             raise IntegrityError(f"{self.name}: a version was registered and is not there")
@@ -298,7 +296,7 @@ class Registry:
         if not target.is_dir():
             with files.atomic(target) as temporary:
                 temporary.mkdir()
-                self.tracker.download(version.model, temporary)
+                download_model(self.tracker, version.model, temporary)
         found = sorted(target.rglob("classifier.json"))
         if len(found) != 1:
             raise DataError(f"{which}: expected one classifier.json in its files, got {len(found)}")

@@ -16,7 +16,8 @@ from pixelproof.paths import LEDGER
 from pixelproof.reporting.before_after import Against, Side, compare_sides
 from pixelproof.reporting.provenance import Origin, data_folder, revision_origin, run_origin
 from pixelproof.reporting.report import align
-from pixelproof.tracking.store import check_store
+from pixelproof.tracking.client import OLDEST_FIRST, Tracker
+from pixelproof.tracking.store import check_store, plain
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")  # of MLflow; a git commit has 40
 
@@ -94,15 +95,54 @@ def _read_params(path: Path, name: str) -> Mapping[str, Any]:
 def _from_run(run_id: str, folder: Path) -> Side:
     """The ledgers that MLflow keeps with the models' runs."""
     store = check_store()
-    from pixelproof.tracking.client import Tracker
-
     folder.mkdir()
     tracker = Tracker(store)
-    models, one_model = tracker.ledgers(run_id, folder)
+    models, one_model = _download_ledgers(tracker, run_id, folder)
     ledgers = {name: read_ledger(folder / f"{name}.parquet") for name in models}
     params = _read_params(folder / "params.yaml", run_id)
     origin = run_origin(*tracker.about(run_id), data_folder(params))
     return Side(run_id, ledgers, params, one_model, _origin_lines(origin))
+
+
+def _download_ledgers(tracker: Tracker, run_id: str, folder: Path) -> tuple[list[str], bool]:
+    """Download the ledgers of a run, and the parameters they were made with, into a folder.
+
+    Args:
+        tracker: Of the store.
+        run_id: Of a pipeline's run, or of one model's.
+        folder: Gets `params.yaml` and `MODEL.parquet`.
+
+    Returns:
+        The models, in their order, and whether the run is one model's.
+
+    Raises:
+        DataError: The run has no ledgers.
+        ParameterError: There is no such run, or it is another kind of run.
+        ServiceError: The store does not answer.
+    """
+    with tracker.service() as client:
+        runs = list(client.search_runs([tracker.experiment], f"attributes.run_id = '{run_id}'"))
+        kind = runs[0].data.tags.get("pixelproof.kind") if runs else None
+        if kind not in ("pipeline", "model"):
+            raise ParameterError(
+                f"{run_id}: expected the run of a pipeline or a model, got "
+                f"{f'one of {kind}' if runs else 'no run'} in {plain(tracker.store.uri)}"
+            )
+        parent = runs[0].data.tags.get("mlflow.parentRunId", run_id)
+        if kind == "pipeline":
+            tags = {"mlflow.parentRunId": run_id, "pixelproof.kind": "model"}
+            runs = tracker.search(tags, OLDEST_FIRST)
+        models = {run.data.tags.get("pixelproof.run", ""): run.info.run_id for run in runs}
+        for name in models:
+            if not NAME.fullmatch(name):  # it becomes the name of a file
+                raise DataError(f"{run_id}: expected runs of named models, got {name!r}")
+        wanted = [(parent, "params.yaml")]
+        wanted += [(model_run, f"{name}.parquet") for name, model_run in models.items()]
+        for holder, path in wanted:
+            if path not in {file.path for file in client.list_artifacts(holder)}:
+                raise DataError(f"{run_id}: {path} was not kept with the run; run it again")
+            client.download_artifacts(holder, path, str(folder))
+    return list(models), kind == "model"
 
 
 def _from_revision(revision: str, folder: Path) -> Side:

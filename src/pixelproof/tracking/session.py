@@ -12,17 +12,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pixelproof.errors import PixelproofError, ServiceError, one_line
 from pixelproof.params.project import Params
 from pixelproof.system import files
 from pixelproof.tracking import outbox, records
+from pixelproof.tracking.client import Tracker
 from pixelproof.tracking.records import Record
+from pixelproof.tracking.sending import Sender
 from pixelproof.tracking.store import check_store, enabled, find_store
-
-if TYPE_CHECKING:
-    from pixelproof.tracking.client import Tracker
 
 PARENT = "PIXELPROOF_PARENT_RUN"  # the id of the run above those of the stages
 SENDER = "PIXELPROOF_SENDER"  # the process that sends what the stages write down
@@ -121,17 +119,15 @@ def send() -> int:
     """
     if not outbox.waiting():
         return 0
-    from pixelproof.tracking.client import Tracker
-
-    return Tracker(check_store()).flush()
+    return Sender(Tracker(check_store())).flush()
 
 
 class _Sending(threading.Thread):
     """Sends what the stages write down, beside them."""
 
-    def __init__(self, tracker: "Tracker") -> None:
+    def __init__(self, sender: Sender) -> None:
         super().__init__(daemon=True)
-        self._tracker = tracker
+        self._sender = sender
         self._over = threading.Event()
         self._warned = False
 
@@ -143,7 +139,7 @@ class _Sending(threading.Thread):
     def flush(self) -> None:
         """Send, or warn once that it could not be done."""
         try:
-            self._tracker.flush()
+            self._sender.flush()
             self._warned = False
         except PixelproofError as error:  # params.yaml is read, too, and may be being edited
             if not self._warned:
@@ -179,11 +175,10 @@ def track_pipeline(params: Params, source: str, logged: str | None = None) -> It
         yield Tracked()
         return
     store = check_store()
-    from pixelproof.tracking.client import Tracker
-
     tracker = Tracker(store)
+    sender = Sender(tracker)
     parent = tracker.begin(records.pipeline_key(params), source)
-    sending = _Sending(tracker)
+    sending = _Sending(sender)
     sending.start()
     try:
         told = {PARENT: parent, SENDER: str(os.getpid())} | ({LOGGED: logged} if logged else {})
@@ -197,4 +192,4 @@ def track_pipeline(params: Params, source: str, logged: str | None = None) -> It
         sending.stop()
         sending.flush()
         with suppress(ServiceError):  # told of already
-            tracker.end(parent, status, params.stages)
+            tracker.end(parent, status, params.stages, sender.ran)
