@@ -11,7 +11,7 @@ from pixelproof.cli.main import main
 from pixelproof.data import demo
 from pixelproof.data.demo import ELPV, ELPV_MD5, IMAGENET, IMAGENET_MD5, fetch, provide_data
 from pixelproof.data.imagenet import wordnet_ids
-from pixelproof.data.images import read_image, to_array
+from pixelproof.data.reading import read_image, to_array
 from pixelproof.errors import DataError, IntegrityError, ServiceError
 from pixelproof.models.classifier import open_classifier
 from pixelproof.params.baselines import Baseline

@@ -4,7 +4,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from pixelproof.data.images import (
+from pixelproof.data.reading import (
     UnreadableImageError,
     image_id,
     read_image,

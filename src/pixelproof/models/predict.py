@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from pixelproof.data.images import (
+from pixelproof.data.reading import (
     UnreadableImageError,
     printable,
     read_image,

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from pixelproof.data.images import to_array
+from pixelproof.data.reading import to_array
 from pixelproof.errors import DataError
 from pixelproof.models.classifier import Classifier, load_classifier
 

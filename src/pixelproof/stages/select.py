@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pixelproof.data.images import (
+from pixelproof.data.reading import (
     UInt8,
     UnreadableImageError,
     find_images,

@@ -17,7 +17,7 @@ SERVED = (  # the modules that `pixelproof.models.pyfunc` imports (a test compar
     "core/pixel_changes.py",
     "data/__init__.py",
     "data/imagenet.py",
-    "data/images.py",
+    "data/reading.py",
     "errors.py",
     "models/__init__.py",
     "models/architectures.py",

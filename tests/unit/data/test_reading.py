@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pixelproof.data.images import (
+from pixelproof.data.reading import (
     UnreadableImageError,
     find_images,
     image_id,
@@ -88,7 +88,7 @@ def test_a_bomb_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
     Image.new("1", (12_000, 12_000)).save(tmp_path / "bomb.png")
     code = (
         "import resource, sys, pathlib\n"
-        "from pixelproof.data.images import read_image, strict_reading, UnreadableImageError\n"
+        "from pixelproof.data.reading import read_image, strict_reading, UnreadableImageError\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "try:\n"
         "    with strict_reading(): read_image(pathlib.Path(sys.argv[1]))\n"
