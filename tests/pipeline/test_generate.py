@@ -8,7 +8,7 @@ import pytest
 from pixelproof.cli.stage import execute
 from pixelproof.core.pixel_changes import Channels, draw_changes
 from pixelproof.data.drawn_changes import Wanted, load_change_set, write_change_set
-from pixelproof.data.reading import ImageSet, load_images
+from pixelproof.data.image_set import ImageSet, load_images
 from pixelproof.errors import DataError, IntegrityError
 from pixelproof.params.generate import Generate
 from pixelproof.params.project import Params

@@ -7,7 +7,7 @@ import pytest
 
 from pixelproof.cli.main import main
 from pixelproof.data.demo import IMAGENET
-from pixelproof.data.reading import hex_id
+from pixelproof.data.image_set import hex_id
 from pixelproof.data.splits import Row, choose_subset, split_of
 from pixelproof.errors import ParameterError
 from pixelproof.params.profiles import list_profiles, use_profile

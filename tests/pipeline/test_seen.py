@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pixelproof.cli import main
-from pixelproof.data.reading import hex_id, load_images
+from pixelproof.data.image_set import hex_id, load_images
 from pixelproof.data.seen import declared_images
 from pixelproof.errors import DataError, IntegrityError, ParameterError
 from pixelproof.models.classifier import open_classifier, seen_images, seen_is_known

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pixelproof.cli.stage import execute
-from pixelproof.data.reading import hex_id, image_id, load_images, read_image, to_array
+from pixelproof.data.image_set import hex_id, image_id, load_images
+from pixelproof.data.reading import read_image, to_array
 from pixelproof.data.splits import Row, balance, quotas, split_of
 from pixelproof.errors import DataError, IntegrityError
 from pixelproof.params.project import Params

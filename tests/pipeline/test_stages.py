@@ -17,7 +17,8 @@ from PIL import Image
 import pixelproof
 from pixelproof.cli import main
 from pixelproof.data.adversarial_sets import load_adversarial_set
-from pixelproof.data.reading import load_images, read_image, to_array
+from pixelproof.data.image_set import load_images
+from pixelproof.data.reading import read_image, to_array
 from pixelproof.evaluation.ledger import read_ledger
 from pixelproof.params.project import load_params
 from tests.conftest import ROOT, write_params

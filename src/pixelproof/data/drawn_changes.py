@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pixelproof.core.pixel_changes import Changes, apply_in_place, draw_changes, parse_values
-from pixelproof.data.reading import ImageSet
+from pixelproof.data.image_set import ImageSet
 from pixelproof.errors import DataError, IntegrityError
 from pixelproof.system import files
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from pixelproof.core.pixel_changes import apply_changes
 from pixelproof.data.drawn_changes import load_change_set
-from pixelproof.data.reading import load_images
+from pixelproof.data.image_set import load_images
 from pixelproof.errors import DataError, ParameterError
 from pixelproof.params.project import Params
 from pixelproof.paths import CHANGES, IMAGES

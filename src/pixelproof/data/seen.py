@@ -4,13 +4,8 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from pixelproof.data.reading import (
-    UnreadableImageError,
-    image_id,
-    read_image,
-    strict_reading,
-    to_array,
-)
+from pixelproof.data.image_set import image_id
+from pixelproof.data.reading import UnreadableImageError, read_image, strict_reading, to_array
 from pixelproof.errors import DataError, ParameterError
 from pixelproof.params.select import Select
 from pixelproof.system import files

@@ -13,7 +13,7 @@ from pixelproof.core.attacks.fgsm import fgsm, iterated_fgsm
 from pixelproof.core.attacks.square import square_attack
 from pixelproof.data.adversarial_sets import load_adversarial_set
 from pixelproof.data.drawn_changes import ChangeSet, draws_name, load_change_set
-from pixelproof.data.reading import ImageSet, hex_id
+from pixelproof.data.image_set import ImageSet, hex_id
 from pixelproof.evaluation.ledger import LedgerWriter
 from pixelproof.evaluation.prediction import (
     Attack,

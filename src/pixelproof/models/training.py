@@ -19,7 +19,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from pixelproof.core.pixel_changes import apply_in_place
 from pixelproof.data.drawn_changes import ChangeSet
-from pixelproof.data.reading import ImageSet
+from pixelproof.data.image_set import ImageSet
 from pixelproof.errors import NumericalError
 from pixelproof.models.augmentations import augmentation
 from pixelproof.models.classifier import Classifier, save_classifier

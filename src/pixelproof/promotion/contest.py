@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from pixelproof.data.reading import hex_id
+from pixelproof.data.image_set import hex_id
 from pixelproof.errors import DataError, ParameterError
 from pixelproof.models.classifier import seen_images, seen_is_known
 from pixelproof.params.gate import Gate

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pixelproof.data.drawn_changes import Wanted, draws_name, write_change_set
-from pixelproof.data.reading import ImageSet, load_images
+from pixelproof.data.image_set import ImageSet, load_images
 from pixelproof.errors import ParameterError
 from pixelproof.evaluation.experiments import Evaluation, count_passes
 from pixelproof.evaluation.ledger import LedgerWriter, read_ledger

@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from pixelproof.data.reading import hex_id
+from pixelproof.data.image_set import hex_id
 from pixelproof.errors import DataError
 from pixelproof.models.classifier import seen_images, seen_is_known
 from pixelproof.params.project import Params

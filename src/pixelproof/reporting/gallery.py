@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from pixelproof.core.pixel_changes import apply_changes
 from pixelproof.data.drawn_changes import draws_name, load_change_set
-from pixelproof.data.reading import ImageSet, hex_id
+from pixelproof.data.image_set import ImageSet, hex_id
 from pixelproof.paths import CHANGES
 from pixelproof.reporting.comparison import Comparison
 from pixelproof.reporting.wording import pixels

@@ -9,7 +9,7 @@ from typing import Any
 
 import jinja2
 
-from pixelproof.data.reading import ImageSet
+from pixelproof.data.image_set import ImageSet
 from pixelproof.reporting.advice import next_steps
 from pixelproof.reporting.comparison import Comparison
 from pixelproof.reporting.figures import distances, forest, page_error_rates, svg

@@ -7,7 +7,7 @@ import numpy as np
 
 from pixelproof.core.attacks.fgsm import fgsm
 from pixelproof.data.adversarial_sets import write_adversarial_set
-from pixelproof.data.reading import load_images
+from pixelproof.data.image_set import load_images
 from pixelproof.evaluation.prediction import Int64, Update, attack_batches, predict
 from pixelproof.models.classifier import Classifier, load_classifier
 from pixelproof.models.devices import DeviceImages, find_device, room_for

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from pixelproof.data.reading import load_images
+from pixelproof.data.image_set import load_images
 from pixelproof.data.seen import declared_images
 from pixelproof.models.check import try_network
 from pixelproof.models.classifier import DECLARED, open_classifier, seen_images

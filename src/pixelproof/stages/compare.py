@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from pixelproof.data.reading import hex_id, load_images
+from pixelproof.data.image_set import hex_id, load_images
 from pixelproof.errors import DataError
 from pixelproof.evaluation.ledger import read_ledger
 from pixelproof.models.classifier import seen_images, seen_is_known

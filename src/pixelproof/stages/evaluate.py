@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from pixelproof.data.reading import load_images
+from pixelproof.data.image_set import load_images
 from pixelproof.evaluation.experiments import Evaluation, count_passes
 from pixelproof.evaluation.ledger import LedgerWriter
 from pixelproof.models.classifier import load_classifier

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from pixelproof.data.drawn_changes import load_change_set
-from pixelproof.data.reading import load_images
+from pixelproof.data.image_set import load_images
 from pixelproof.models.classifier import load_classifier, seen_images
 from pixelproof.models.devices import find_device, room_for
 from pixelproof.models.training import Checkpoint, Recipe, check_places, fine_tune, store_model

@@ -1,7 +1,7 @@
 """Draw the small-distance samples that the arms train on and that all models are tested on."""
 
 from pixelproof.data.drawn_changes import Wanted, draws_name, write_change_set
-from pixelproof.data.reading import load_images
+from pixelproof.data.image_set import load_images
 from pixelproof.params.evaluate import Evaluate
 from pixelproof.params.finetune import Finetune
 from pixelproof.params.generate import Generate

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from pixelproof.data.image_set import hex_id, image_id
 from pixelproof.data.reading import (
     UInt8,
     UnreadableImageError,
     find_images,
-    hex_id,
-    image_id,
     printable,
     read_image,
     strict_reading,

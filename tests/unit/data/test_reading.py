@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from pixelproof.data.image_set import image_id
 from pixelproof.data.reading import (
     UnreadableImageError,
     find_images,
-    image_id,
     read_image,
     strict_reading,
     to_array,

@@ -13,7 +13,7 @@ import torch
 from pixelproof.cli.stage import execute
 from pixelproof.core.pixel_changes import apply_changes
 from pixelproof.data.drawn_changes import ChangeSet, load_change_set
-from pixelproof.data.reading import ImageSet, load_images
+from pixelproof.data.image_set import ImageSet, load_images
 from pixelproof.errors import DataError, IntegrityError, NumericalError
 from pixelproof.models import training
 from pixelproof.models.classifier import Classifier
