@@ -37,7 +37,7 @@ def measure() -> float:
     keep_memory()
     import torch
 
-    from pixelproof.models.classifier import open_classifier
+    from pixelproof.models.baseline import open_classifier
     from pixelproof.params.baselines import Baseline
 
     baseline = Baseline("efficientnet_lite0", weights="none", epochs=1)

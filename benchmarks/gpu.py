@@ -25,7 +25,7 @@ from pixelproof.core.attacks.fgsm import fgsm
 from pixelproof.data.drawn_changes import Wanted, load_change_set, write_change_set
 from pixelproof.data.image_set import ImageSet
 from pixelproof.evaluation.prediction import attack_batches, predict
-from pixelproof.models.classifier import open_classifier
+from pixelproof.models.baseline import open_classifier
 from pixelproof.models.devices import DeviceImages, describe_device, find_device
 from pixelproof.models.training import Recipe, fine_tune
 from pixelproof.params.baselines import Baseline

@@ -27,7 +27,7 @@ def measure(keep: bool) -> dict[str, float]:
         keep_memory()
     import torch
 
-    from pixelproof.models.classifier import open_classifier
+    from pixelproof.models.baseline import open_classifier
     from pixelproof.params.baselines import Baseline
 
     classifier = open_classifier(Baseline("efficientnet_lite0", epochs=1), ("a", "b"), "x")

@@ -13,7 +13,7 @@ from pixelproof.data.demo import ELPV, ELPV_MD5, IMAGENET, IMAGENET_MD5, fetch, 
 from pixelproof.data.imagenet import wordnet_ids
 from pixelproof.data.reading import read_image, to_array
 from pixelproof.errors import DataError, IntegrityError, ServiceError
-from pixelproof.models.classifier import open_classifier
+from pixelproof.models.baseline import open_classifier
 from pixelproof.params.baselines import Baseline
 from pixelproof.params.project import load_params
 from tests.conftest import ROOT

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from pixelproof.errors import IntegrityError
-from pixelproof.models.classifier import Classifier, load_classifier, save_classifier
+from pixelproof.models.classifier import Classifier
+from pixelproof.models.loading import load_classifier
+from pixelproof.models.storage import save_classifier
 from tests.conftest import SIZE, draw_image, write_params
 from tests.support.repository import ENVIRONMENT, run
 from tests.support.tiny_network import factory

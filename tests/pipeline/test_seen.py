@@ -11,7 +11,8 @@ from pixelproof.cli import main
 from pixelproof.data.image_set import hex_id, load_images
 from pixelproof.data.seen import declared_images
 from pixelproof.errors import DataError, IntegrityError, ParameterError
-from pixelproof.models.classifier import open_classifier, seen_images, seen_is_known
+from pixelproof.models.baseline import open_classifier
+from pixelproof.models.metadata import seen_images, seen_is_known
 from pixelproof.params.project import Params
 from pixelproof.paths import IMAGES, MODELS
 from pixelproof.system import files

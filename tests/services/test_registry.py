@@ -22,8 +22,10 @@ import pytest
 from torch import nn
 
 from pixelproof.errors import DataError, IntegrityError, ParameterError, ServiceError
-from pixelproof.models.classifier import Classifier, load_classifier, save_classifier
+from pixelproof.models.classifier import Classifier
+from pixelproof.models.loading import load_classifier
 from pixelproof.models.pyfunc import ServedClassifier
+from pixelproof.models.storage import save_classifier
 from pixelproof.promotion.contest import settle
 from pixelproof.promotion.fresh_draws import weights_of
 from pixelproof.promotion.registry import (

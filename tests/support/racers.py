@@ -7,7 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from pixelproof.errors import ParameterError
-from pixelproof.models.classifier import Classifier, save_classifier
+from pixelproof.models.classifier import Classifier
+from pixelproof.models.storage import save_classifier
 from pixelproof.promotion.contest import settle
 from pixelproof.promotion.gate import Verdict, decide
 from pixelproof.promotion.registry import OUTCOME, Registry, Version

@@ -14,7 +14,7 @@ from pixelproof.data.reading import (
     to_array,
 )
 from pixelproof.errors import DataError, one_line
-from pixelproof.models.classifier import load_classifier
+from pixelproof.models.loading import load_classifier
 
 
 def _image_files(paths: Sequence[Path]) -> Iterator[Path]:

@@ -22,8 +22,9 @@ from pixelproof.data.drawn_changes import ChangeSet
 from pixelproof.data.image_set import ImageSet
 from pixelproof.errors import NumericalError
 from pixelproof.models.augmentations import augmentation
-from pixelproof.models.classifier import Classifier, save_classifier
+from pixelproof.models.classifier import Classifier
 from pixelproof.models.devices import DeviceImages, describe_computation
+from pixelproof.models.storage import save_classifier
 from pixelproof.paths import PLOTS
 from pixelproof.system import files
 from pixelproof.system.progress import progress

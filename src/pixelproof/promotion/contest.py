@@ -18,7 +18,7 @@ import pandas as pd
 
 from pixelproof.data.image_set import hex_id
 from pixelproof.errors import DataError, ParameterError
-from pixelproof.models.classifier import seen_images, seen_is_known
+from pixelproof.models.metadata import seen_images, seen_is_known
 from pixelproof.params.gate import Gate
 from pixelproof.params.project import Params
 from pixelproof.paths import GATE, IMAGES, MODELS

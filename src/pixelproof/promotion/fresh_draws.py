@@ -12,8 +12,8 @@ from pixelproof.data.image_set import ImageSet, load_images
 from pixelproof.errors import ParameterError
 from pixelproof.evaluation.experiments import Evaluation, count_passes
 from pixelproof.evaluation.ledger import LedgerWriter, read_ledger
-from pixelproof.models.classifier import load_classifier
 from pixelproof.models.devices import describe_computation, find_device, room_for
+from pixelproof.models.loading import load_classifier
 from pixelproof.params.gate import Gate
 from pixelproof.params.project import Params
 from pixelproof.params.validation import choose

@@ -7,7 +7,7 @@ from typing import Any
 
 from pixelproof.data.image_set import hex_id
 from pixelproof.errors import DataError
-from pixelproof.models.classifier import seen_images, seen_is_known
+from pixelproof.models.metadata import seen_images, seen_is_known
 from pixelproof.params.project import Params
 from pixelproof.paths import GATE
 from pixelproof.promotion.contest import Result, open_registry

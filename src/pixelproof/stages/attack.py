@@ -9,8 +9,9 @@ from pixelproof.core.attacks.fgsm import fgsm
 from pixelproof.data.adversarial_sets import write_adversarial_set
 from pixelproof.data.image_set import load_images
 from pixelproof.evaluation.prediction import Int64, Update, attack_batches, predict
-from pixelproof.models.classifier import Classifier, load_classifier
+from pixelproof.models.classifier import Classifier
 from pixelproof.models.devices import DeviceImages, find_device, room_for
+from pixelproof.models.loading import load_classifier
 from pixelproof.params.attack import Attack
 from pixelproof.params.compute import Compute
 from pixelproof.params.select import Select

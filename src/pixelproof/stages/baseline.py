@@ -5,9 +5,10 @@ from pathlib import Path
 
 from pixelproof.data.image_set import load_images
 from pixelproof.data.seen import declared_images
+from pixelproof.models.baseline import open_classifier
 from pixelproof.models.check import try_network
-from pixelproof.models.classifier import DECLARED, open_classifier, seen_images
 from pixelproof.models.devices import find_device, room_for
+from pixelproof.models.metadata import DECLARED, seen_images
 from pixelproof.models.training import Checkpoint, Recipe, check_places, fine_tune, store_model
 from pixelproof.params.baselines import Baseline
 from pixelproof.params.compute import Compute

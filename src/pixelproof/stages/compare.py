@@ -9,7 +9,7 @@ import pandas as pd
 from pixelproof.data.image_set import hex_id, load_images
 from pixelproof.errors import DataError
 from pixelproof.evaluation.ledger import read_ledger
-from pixelproof.models.classifier import seen_images, seen_is_known
+from pixelproof.models.metadata import seen_images, seen_is_known
 from pixelproof.params.project import Params
 from pixelproof.paths import IMAGES, LEDGER, METRICS, MODELS, OTHERS, PLOTS
 from pixelproof.reporting.comparison import (

@@ -8,8 +8,8 @@ import numpy as np
 from pixelproof.data.image_set import load_images
 from pixelproof.evaluation.experiments import Evaluation, count_passes
 from pixelproof.evaluation.ledger import LedgerWriter
-from pixelproof.models.classifier import load_classifier
 from pixelproof.models.devices import describe_computation, find_device, room_for
+from pixelproof.models.loading import load_classifier
 from pixelproof.params.compute import Compute
 from pixelproof.params.evaluate import Evaluate
 from pixelproof.params.models import Model

@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 
 from pixelproof.data.drawn_changes import load_change_set
 from pixelproof.data.image_set import load_images
-from pixelproof.models.classifier import load_classifier, seen_images
 from pixelproof.models.devices import find_device, room_for
+from pixelproof.models.loading import load_classifier
+from pixelproof.models.metadata import seen_images
 from pixelproof.models.training import Checkpoint, Recipe, check_places, fine_tune, store_model
 from pixelproof.params.compute import Compute
 from pixelproof.params.finetune import Finetune

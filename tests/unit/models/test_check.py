@@ -5,8 +5,9 @@ import torch
 from torch import Tensor, nn
 
 from pixelproof.errors import ParameterError
+from pixelproof.models.baseline import open_classifier
 from pixelproof.models.check import try_network
-from pixelproof.models.classifier import Classifier, open_classifier
+from pixelproof.models.classifier import Classifier
 from pixelproof.params.baselines import Baseline
 from tests.support.tiny_network import factory
 

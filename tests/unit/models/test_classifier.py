@@ -13,14 +13,12 @@ from torch import Tensor
 import pixelproof
 from pixelproof.errors import DataError, IntegrityError, ParameterError
 from pixelproof.models.architectures import find_architecture
-from pixelproof.models.classifier import (
-    Classifier,
-    final_layer,
-    load_classifier,
-    open_classifier,
-    save_classifier,
-    seen_images,
-)
+from pixelproof.models.baseline import open_classifier
+from pixelproof.models.classifier import Classifier
+from pixelproof.models.loading import load_classifier
+from pixelproof.models.metadata import seen_images
+from pixelproof.models.network import final_layer
+from pixelproof.models.storage import save_classifier
 from pixelproof.params.baselines import Baseline
 from tests.conftest import no_room_beyond, write_params
 
