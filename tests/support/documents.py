@@ -80,7 +80,8 @@ def prose(page: Path) -> str:
 
 
 def inline_code(page: Path) -> list[str]:
-    return _INLINE.findall(prose(page))
+    joined = re.sub(r"(?<!\n)\n(?!\n)", " ", prose(page))  # a paragraph is a line
+    return _INLINE.findall(joined)
 
 
 def anchors(page: Path) -> set[str]:
