@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # mkdocs is there only where the site is built
 PAGES = {
     "README.md": "index.md",
     "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
     "plots/error_rates.svg": "error_rates.svg",
 }
 LINK = re.compile(r"\]\((?!\w+:|#)(?P<path>[^)#\s]+)(?P<anchor>#[^)\s]*)?\)")

@@ -20,7 +20,9 @@ TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MUL
 
 @pytest.mark.parametrize("block", [*COMMANDS, *CODE], ids=str)
 def test_each_command_is_tested_or_says_why_not(block: Block) -> None:
-    if block.mark == "run":
+    if block.mark.startswith("example: "):
+        assert block.page == "CONTRIBUTING.md", "tests/pipeline/test_contributing.py follows those"
+    elif block.mark == "run":
         assert block.page.startswith("docs/"), "tests/pipeline/test_documents.py runs those alone"
     elif block.mark.startswith("run in "):
         there = blocks(ROOT / block.mark.removeprefix("run in "))

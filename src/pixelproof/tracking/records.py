@@ -355,7 +355,7 @@ def of_stage(params: Params, stage: str, item: str | None) -> list[Record]:
         "finetune": lambda: training(params, str(item)),
         "attack": lambda: attack(params, str(item)),
     }
-    return [made[stage]()]
+    return [made[stage]()] if stage in made else []
 
 
 def of_everything(params: Params) -> list[Record]:
