@@ -50,7 +50,6 @@ def result(root: Path) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.timeout(1200)  # of a slow machine; some two minutes of another
 def test_the_gate_by_hand_from_the_first_champion_to_a_lost_alias(root: Path) -> None:
     said = gate(root)
     assert said.startswith("REJECTED: stuck-8 against its original: it lacks Pi below")

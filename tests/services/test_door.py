@@ -15,10 +15,11 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from tests.conftest import ROOT
-from tests.services.test_serve import Serving, make_project, wait
+from tests.services.test_serve import Serving, make_project
 from tests.support.browser import CHROMIUM, EVIL, page, visit
 from tests.support.repository import ENVIRONMENT
 from tests.support.servers import free_port
+from tests.support.waiting import wait
 
 # As a page sends them; {port} is the server's.
 ATTACKS = {
@@ -172,9 +173,9 @@ def test_websockets_ask_for_the_password(serving: Serving, path: str) -> None:
             socket.send(json.dumps({"type": "auth", "token": password}))
             if password == "pixelproof:guessed":
                 with pytest.raises(ConnectionClosed):
-                    socket.recv(timeout=10)
+                    socket.recv(timeout=60)
             else:
-                assert json.loads(socket.recv(timeout=10)) == {"type": "auth_success"}
+                assert json.loads(socket.recv(timeout=60)) == {"type": "auth_success"}
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
@@ -269,7 +270,7 @@ def test_the_temporary_server_of_a_flow(tmp_path: Path) -> None:
         assert send(address, "/api/work_pools/filter", {})[0] == 403
         assert send(address, "/api/admin/settings", None, "GET")[0] == 401
     finally:
-        process.communicate(timeout=30)
+        process.communicate(timeout=120)
     assert process.returncode == 0
 
 
@@ -298,7 +299,7 @@ def test_mlflow_asks_for_a_password_where_it_is_told_to(tmp_path: Path) -> None:
         assert send(address, create, body, **basic)[0] == 200
     finally:
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=120)
     assert not path.exists()
 
 

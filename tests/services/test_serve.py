@@ -12,7 +12,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -23,6 +23,7 @@ from pixelproof.system.projects import project_name
 from tests.conftest import ROOT
 from tests.support.repository import ENVIRONMENT, run, run_with
 from tests.support.servers import free_port
+from tests.support.waiting import busy, wait
 
 CANARY = "a-secret-that-must-stay-in-the-environment"
 HARDEN = '''
@@ -140,7 +141,7 @@ class Serving:
     def __exit__(self, *error: object) -> None:
         if self.process.poll() is None:
             self.process.terminate()
-        self.process.communicate(timeout=40)
+        self.process.communicate(timeout=40 * busy())
 
     @property
     def access(self) -> dict[str, str]:
@@ -228,13 +229,6 @@ class Serving:
         return found
 
 
-def wait(holds: Callable[[], object], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "too late"
-        time.sleep(0.2)
-
-
 def make_project(root: Path) -> Path:
     (root / "flows").mkdir(parents=True)
     (root / "flows" / "harden.py").write_text(HARDEN)
@@ -256,7 +250,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 def test_the_pages_answer_and_what_is_scheduled_is_said(serving: Serving) -> None:
     for name in ("Prefect", "MLflow"):
         assert serving.address(name).startswith("http://127.0.0.1:")
-        with urllib.request.urlopen(serving.address(name), timeout=10) as answer:
+        with urllib.request.urlopen(serving.address(name), timeout=60) as answer:
             assert answer.status == 200
     said = " ".join(serving.said.split())
     assert f"harden-nightly-{serving.name} 0 2 * * * (Europe/Berlin)" in said
@@ -455,7 +449,7 @@ def test_a_dead_run_is_crashed_and_the_next_one_goes_through(serving: Serving) -
         os.kill(process, signal.SIGKILL)
     following = serving.start("harden/harden-on-new-data")
     wait(lambda: serving.state(flow_run) == "Crashed", 120)
-    assert time.monotonic() - died < 120
+    assert time.monotonic() - died < 120 * busy()
     wait(lambda: serving.state(following) == "Completed")
 
 
@@ -477,8 +471,8 @@ def test_nothing_outlives_it_and_the_next_one_closes_what_was_left(serving: Serv
         wait(lambda: again.state(ended) == "Running")
         stopped = time.monotonic()
         again.process.send_signal(signal.SIGINT)
-        assert again.process.wait(30) == 0
-        assert time.monotonic() - stopped < 15
+        assert again.process.wait(30 * busy()) == 0
+        assert time.monotonic() - stopped < 15 * busy()
         assert not again.processes()
     assert "aborted by a termination signal" in again.log()
     files = [*serving.home.rglob("*"), *serving.root.rglob("*")]

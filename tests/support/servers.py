@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from tests.support.waiting import busy
+
 
 def free_port() -> int:
     with socket.socket() as probe:
@@ -47,13 +49,13 @@ def server(command: list[str], home: Path, **variables: str) -> Iterator[None]:
 
 
 def wait_for(url: str, log: Path, seconds: float = 90) -> str:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    start = time.monotonic()
+    while time.monotonic() - start < seconds * busy():
         try:
             with urllib.request.urlopen(url, timeout=5) as answer:
                 return str(answer.read().decode())
         except OSError:
-            time.sleep(0.3)
+            time.sleep(0.1)
     raise AssertionError(f"{url} does not answer: {log.read_text()[-2000:]}")
 
 
