@@ -44,7 +44,7 @@ from pixelproof.operations.worktrees import (
 )
 from pixelproof.params.project import Params, load_params
 from pixelproof.paths import GATE, METRICS
-from pixelproof.promotion.contest import FLOW_RUN
+from pixelproof.promotion.actor import FLOW_RUN
 from pixelproof.promotion.fresh_draws import gate_of
 from pixelproof.promotion.model_card import figures_table, rules_table
 from pixelproof.reporting.figures import picture

@@ -28,7 +28,8 @@ from pixelproof.models.pyfunc import ServedClassifier
 from pixelproof.models.storage import save_classifier
 from pixelproof.promotion.contest import settle
 from pixelproof.promotion.fresh_draws import weights_of
-from pixelproof.promotion.registry import (
+from pixelproof.promotion.registry import Registry
+from pixelproof.promotion.version import (
     CHAMPION,
     FROM,
     MODEL,
@@ -36,7 +37,6 @@ from pixelproof.promotion.registry import (
     PREVIOUS,
     REFUSED,
     WEIGHTS,
-    Registry,
     Version,
 )
 from pixelproof.system import files

@@ -11,7 +11,8 @@ from pixelproof.models.classifier import Classifier
 from pixelproof.models.storage import save_classifier
 from pixelproof.promotion.contest import settle
 from pixelproof.promotion.gate import Verdict, decide
-from pixelproof.promotion.registry import OUTCOME, Registry, Version
+from pixelproof.promotion.registry import Registry
+from pixelproof.promotion.version import OUTCOME, Version
 from pixelproof.tracking.client import Tracker
 from pixelproof.tracking.records import Record
 from pixelproof.tracking.sending import Sender

@@ -98,14 +98,14 @@ def _monitor(arguments: argparse.Namespace) -> None:
 
 def _promote(arguments: argparse.Namespace) -> None:
     from pixelproof.params.project import load_params
-    from pixelproof.promotion.contest import promote_by_hand
+    from pixelproof.promotion.manual import promote_by_hand
 
     print(promote_by_hand(load_params(), arguments.version, arguments.by, arguments.why))
 
 
 def _rollback(arguments: argparse.Namespace) -> None:
     from pixelproof.params.project import load_params
-    from pixelproof.promotion.contest import roll_back
+    from pixelproof.promotion.manual import roll_back
 
     print(roll_back(load_params(), arguments.by, arguments.why))
 

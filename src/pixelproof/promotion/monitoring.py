@@ -10,9 +10,10 @@ from pixelproof.errors import DataError
 from pixelproof.models.metadata import seen_images, seen_is_known
 from pixelproof.params.project import Params
 from pixelproof.paths import GATE
-from pixelproof.promotion.contest import Result, open_registry
 from pixelproof.promotion.fresh_draws import Trial, gate_of, reference
-from pixelproof.promotion.registry import CHAMPION, Version
+from pixelproof.promotion.outcome import Result
+from pixelproof.promotion.registry import open_registry
+from pixelproof.promotion.version import CHAMPION, Version
 from pixelproof.reporting.comparison import without
 from pixelproof.system import files
 

@@ -8,61 +8,36 @@ at any step, and `roll_back` goes by that. `previous` follows, for people's eyes
 """
 
 import fcntl
-import json
 import os
 import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pixelproof.errors import DataError, IntegrityError, ParameterError
+from pixelproof.params.gate import Gate
+from pixelproof.promotion.version import (
+    BACK,
+    CHAMPION,
+    FROM,
+    MODEL,
+    PREVIOUS,
+    REFUSED,
+    WEIGHTS,
+    Version,
+)
 from pixelproof.system import files
 from pixelproof.tracking.client import Tracker
 from pixelproof.tracking.logged_models import create_version, download_model
+from pixelproof.tracking.store import check_store, enabled
 
-CHAMPION, PREVIOUS = "champion", "previous"
-WEIGHTS = "pixelproof.sha256"  # what tells a version from another
-MODEL = "pixelproof.model"  # the id of the logged model
-JUDGED = "pixelproof.judged"  # against whom, on what: see `hardening.Trial`
-OUTCOME = "verdict"
-REASONS = "verdict.reasons"
-CONTENT = "verdict.json"
-FROM = "promoted.from"  # the number of the version to go back to
-BACK = "rolled.back.from"  # the champion that was left for this one; empty once it is promoted
-REFUSED = "rolled.back"  # or replaced by a person: the gate promotes it no more
 _FORMS = {  # of the tags that become parts of paths
     WEIGHTS: re.compile(r"[0-9a-f]{64}"),
     MODEL: re.compile(r"[A-Za-z0-9_-]+"),
 }
 _ANOTHER = "promote another version with `pixelproof promote NUMBER --why …`"
-
-
-@dataclass(frozen=True)
-class Version:
-    """A registered model.
-
-    Attributes:
-        number: From 1.
-        weights: The SHA-256 of its weights.
-        tags: What is known of it.
-        run: The id of the run that made it.
-        model: The id of the logged model.
-    """
-
-    number: int
-    weights: str
-    tags: Mapping[str, str]
-    run: str
-    model: str
-
-    @property
-    def verdict(self) -> dict[str, Any]:
-        """What the gate said of it; empty where it has not been judged."""
-        content: dict[str, Any] = json.loads(self.tags.get(CONTENT, "{}"))
-        return content
 
 
 class Registry:
@@ -307,3 +282,18 @@ class Registry:
                 f"{which}; delete {target} to bring them again, or {_ANOTHER}"
             )
         return found[0].parent
+
+
+def open_registry(gate: Gate) -> Registry:
+    """The registry of the store in use.
+
+    Raises:
+        ParameterError: Tracking is off.
+        ServiceError: The store does not answer.
+    """
+    if not enabled():
+        raise ParameterError(
+            "PIXELPROOF_TRACKING: expected it unset, since MLflow holds the champion; got off"
+        )
+    store = check_store()
+    return Registry(Tracker(store), gate.name)

@@ -2,10 +2,10 @@
 
 import pytest
 
-from pixelproof.promotion.contest import sentence
 from pixelproof.promotion.gate import decide
 from pixelproof.promotion.monitoring import compare_with_promotion
-from pixelproof.promotion.registry import Version
+from pixelproof.promotion.outcome import sentence
+from pixelproof.promotion.version import Version
 from tests.support.planted import ledger, params
 
 POINT = "8 pixels, stuck, in 16 of 16 px"

@@ -1,0 +1,56 @@
+"""A model of the workspace becomes a version of the registry, with its origin and its worth."""
+
+import dataclasses
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from pixelproof.params.project import Params
+from pixelproof.paths import MODELS
+from pixelproof.promotion.actor import FLOW_RUN
+from pixelproof.promotion.fresh_draws import reference, weights_of
+from pixelproof.promotion.registry import Registry
+from pixelproof.promotion.version import Version
+from pixelproof.system import files, git
+from pixelproof.tracking import records
+from pixelproof.tracking.sending import Sender
+
+PI_TAGS = ("pi", "pi_low", "pi_high", "pi.reference")  # what `monitor` compares with
+
+
+def register(params: Params, registry: Registry, name: str, pi: Mapping[str, float]) -> Version:
+    """Register a model of the workspace.
+
+    Args:
+        params: Of the pipeline that made it.
+        registry: Of the model.
+        name: Of the baseline or arm.
+        pi: What it is worth by itself: `value`, `low` and `high`.
+
+    Raises:
+        ServiceError: MLflow does not answer.
+    """
+    record = dataclasses.replace(records.training(params, name), started=time.time())
+    pipeline = records.pipeline_key(params)
+    model, run = Sender(registry.tracker).keep_model(record, pipeline)
+    tags = _origin_tags(params, name, registry.tracker.find_pipeline(pipeline) or "")
+    version = registry.register(weights_of(MODELS / name), model, run, tags)
+    values = (*(f"{pi[key]:.6g}" for key in ("value", "low", "high")), reference(params))
+    registry.note(version, dict(zip(PI_TAGS, values, strict=True)))
+    return version
+
+
+def _origin_tags(params: Params, name: str, pipeline: str) -> dict[str, str]:
+    """Where a version comes from."""
+    tags = {
+        "model": name,
+        "git.commit": git.head(),
+        "git.changed": "yes" if git.sources_changed() else "no",
+        "dvc.data": records.data_digest(params),
+        "dvc.lock": files.sha256(Path("dvc.lock")) if Path("dvc.lock").is_file() else "",
+        "params": files.sha256(Path("params.yaml")),
+        "mlflow.pipeline_run": pipeline,
+        "prefect.flow_run": os.environ.get(FLOW_RUN, ""),
+    }
+    return {key: value for key, value in tags.items() if value}
