@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pixelproof.core.attacks.boundary import boundary_distance
+from pixelproof.core.counter_random import UInt64
 from pixelproof.core.pixel_changes import apply_in_place
 from pixelproof.data.drawn_changes import ChangeSet
 from pixelproof.errors import NumericalError
@@ -18,12 +19,13 @@ from pixelproof.models.devices import DeviceImages
 UInt8 = npt.NDArray[np.uint8]
 Int64 = npt.NDArray[np.int64]
 Update = Callable[[int], object]
-Attack = Callable[[Classifier, Tensor, Tensor], Tensor]
+# Makes adversarial examples of a classifier, uint8 images, their true classes and their ids.
+Attack = Callable[[Classifier, Tensor, Tensor, UInt64], Tensor]
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a classifier says of images.
+    """A classifier's predictions for images.
 
     Attributes:
         predicted: (N,) int64, the classifier's class of the largest logit.
@@ -61,7 +63,7 @@ def predict(
         images: M images, on the classifier's device.
         targets: (M,) the classifier's index of each image's true class.
         batch_size: The largest batch.
-        update: Is told the images done.
+        update: Called with the number of images done.
         changes: Stored draws for the M images, or None for the images as they are.
         rows: Which images, (N,); all by default.
         draw: Which draw.
@@ -97,21 +99,23 @@ def attack_batches(
     classifier: Classifier,
     images: DeviceImages,
     targets: Int64,
+    image_ids: UInt64,
     attack: Attack,
     batch_size: int,
     update: Update,
     rows: Int64,
 ) -> Iterator[tuple[Int64, UInt8, Predictions]]:
-    """Adversarial examples from a classifier, a batch at a time, and what it says of them.
+    """Adversarial examples from a classifier, a batch at a time, and the predictions for them.
 
     Args:
         classifier: In eval mode; its parameters are frozen, so that the gradient goes to the
             image alone.
         images: M images, on the classifier's device.
         targets: (M,) the classifier's index of each image's true class.
-        attack: Makes examples of a classifier, uint8 images and their true classes.
+        image_ids: (M,) the images' ids, which key what an attack draws at random.
+        attack: Makes the examples.
         batch_size: The largest batch.
-        update: Is told the images done.
+        update: Called with the number of images done.
         rows: Which images.
 
     Yields:
@@ -121,11 +125,25 @@ def attack_batches(
     for start in range(0, len(rows), batch_size):
         part = rows[start : start + batch_size]
         truth = torch.from_numpy(targets[part]).to(images.device)
-        examples = attack(classifier, images.take(part), truth)
+        examples = attack(classifier, images.take(part), truth, image_ids[part])
         with torch.inference_mode():
             judged = _judge(classifier(examples), truth)
         yield part, examples.cpu().numpy(), judged
         update(len(part))
+
+
+def without_ids(attack: Callable[..., Tensor], **setting: int) -> Attack:
+    """An attack that draws nothing at random, and so needs no ids of the images.
+
+    Args:
+        attack: Takes a model, images and true classes.
+        setting: Its other arguments.
+    """
+
+    def examples(model: Classifier, images: Tensor, labels: Tensor, image_ids: UInt64) -> Tensor:
+        return attack(model, images, labels, **setting)
+
+    return examples
 
 
 def boundary_distances(
@@ -142,10 +160,10 @@ def boundary_distances(
         (N,) Euclidean distances where a value spans 0..1.
     """
     classifier.requires_grad_(False)
-    found = [np.empty(0, np.float32)]
+    distances = [np.empty(0, np.float32)]
     for start in range(0, len(rows), batch_size):
         part = rows[start : start + batch_size]
         truth = torch.from_numpy(targets[part]).to(images.device)
-        found.append(boundary_distance(classifier, images.take(part), truth).cpu().numpy())
+        distances.append(boundary_distance(classifier, images.take(part), truth).cpu().numpy())
         update(len(part))
-    return np.concatenate(found)
+    return np.concatenate(distances)

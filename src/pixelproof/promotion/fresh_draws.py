@@ -4,14 +4,14 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from pixelproof.data.drawn_changes import Wanted, draws_name, write_change_set
 from pixelproof.data.image_set import ImageSet, load_images
 from pixelproof.errors import ParameterError
-from pixelproof.evaluation.experiments import Evaluation, count_passes
+from pixelproof.evaluation.experiments import all_passes, asked, measure
 from pixelproof.evaluation.ledger import LedgerWriter, read_ledger
+from pixelproof.evaluation.measurement import Measurement
 from pixelproof.models.devices import describe_computation, find_device, room_for
 from pixelproof.models.loading import load_classifier
 from pixelproof.params.gate import Gate
@@ -64,7 +64,7 @@ class Trial:
         changed: dict[str, Any] = {
             "draws": gate.draws,
             "protocols": ("held_out",),
-            **dict.fromkeys(("pixels", "stuck", "magnitude", "area", "adversarial_pixels")),
+            **dict.fromkeys(grid.experiment for grid in params.grids),
             point.experiment: dataclasses.replace(asked, n=(point.n,)),
         }
         narrowed = dataclasses.replace(evaluate, **changed)
@@ -92,23 +92,21 @@ class Trial:
                 "`pixelproof promote --why …`"
             )
         ledger = LedgerWriter(classifier.names(self.images.classes))
-        every = np.arange(len(self.images.ids))
-        total = len(every) + count_passes(params.evaluate, params.grids, every)
-        with (
-            room_for("evaluate.batch_size", params.evaluate.batch_size),
-            progress(total, f"gate {label}") as update,
-        ):
-            evaluation = Evaluation(
+        with room_for("evaluate.batch_size", params.evaluate.batch_size):
+            measurement = Measurement(
                 params.evaluate,
-                params.select.side,
+                label,
                 classifier,
-                self.images,
-                "held_out",
                 device,
                 ledger,
-                update,
+                self.images,
+                "held_out",
+                GATE / "changes",
+                params.grids,
             )
-            evaluation.measure(GATE / "changes", params.grids)
+            names = asked(measurement)
+            with progress(all_passes(measurement, names), f"gate {label}") as update:
+                measure(measurement, names, update)
         path = GATE / "ledger" / f"{label}.parquet"
         ledger.write(path, describe_computation(device))
         return read_ledger(path)

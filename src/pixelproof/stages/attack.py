@@ -1,14 +1,13 @@
 """FGSM examples that fool an original classifier (Tables 9 and 11)."""
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from pixelproof.core.attacks.fgsm import fgsm
 from pixelproof.data.adversarial_sets import write_adversarial_set
-from pixelproof.data.image_set import load_images
-from pixelproof.evaluation.prediction import Int64, Update, attack_batches, predict
+from pixelproof.data.image_set import ImageSet, load_images
+from pixelproof.evaluation.prediction import Int64, Update, attack_batches, predict, without_ids
 from pixelproof.models.classifier import Classifier
 from pixelproof.models.devices import DeviceImages, find_device, room_for
 from pixelproof.models.loading import load_classifier
@@ -23,7 +22,8 @@ from pixelproof.system.progress import progress
 def _write_fooling(
     folder: Path,
     classifier: Classifier,
-    images: DeviceImages,
+    pixels: DeviceImages,
+    images: ImageSet,
     targets: Int64,
     right: Int64,
     attack: Attack,
@@ -31,18 +31,19 @@ def _write_fooling(
 ) -> Int64:
     """Attack the rows `right`, store the examples that fool, and return their rows.
 
-    How many will fool is known at the end alone, so the attempts go to a file of their own.
+    How many fool is known only at the end, so the attempts go to a file of their own.
     """
-    shape = images.shape[1:]
+    shape = pixels.shape[1:]
     scratch = folder / "attempts.npy"
     attempts = files.new_array(scratch, np.uint8, (len(right), *shape))
     fooled = [np.empty(0, np.int64)]
     count = 0
     for rows, examples, judged in attack_batches(
         classifier,
-        images,
+        pixels,
         targets,
-        partial(fgsm, epsilon=attack.epsilon),
+        images.ids,
+        without_ids(fgsm, epsilon=attack.epsilon),
         attack.batch_size,
         update,
         right,
@@ -75,7 +76,7 @@ def run(*, select: Select, attack: Attack, compute: Compute, name: str) -> None:
         clean = predict(classifier, pixels, targets, attack.batch_size, update)
         right = np.flatnonzero(clean.predicted == targets)
         update(len(targets) - len(right))
-        kept = _write_fooling(folder, classifier, pixels, targets, right, attack, update)
+        kept = _write_fooling(folder, classifier, pixels, images, targets, right, attack, update)
         manifest = {
             "attack": "fgsm",
             "model": name,

@@ -1,0 +1,146 @@
+"""A model under measurement: each prediction becomes a row of its ledger."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pixelproof.data.drawn_changes import ChangeSet
+from pixelproof.data.image_set import ImageSet, hex_id
+from pixelproof.evaluation.ledger import LedgerWriter
+from pixelproof.evaluation.prediction import (
+    Attack,
+    Int64,
+    Predictions,
+    Update,
+    attack_batches,
+    predict,
+)
+from pixelproof.models.classifier import Classifier
+from pixelproof.models.devices import DeviceImages
+from pixelproof.params.evaluate import Evaluate, Grid
+
+
+@dataclass(frozen=True)
+class Strength:
+    """An attack at one strength.
+
+    Attributes:
+        examples: Makes the examples.
+        setting: What the ledger holds of it: epsilon, steps, n, values, area, as they apply.
+        passes: How many predictions and gradients it takes an image.
+        images: At most so many of the held-out images; None is all.
+    """
+
+    examples: Attack
+    setting: dict[str, Any]
+    passes: int = 1
+    images: int | None = None
+
+
+@dataclass
+class Measurement:
+    """A model, the images of a split, and the ledger that is filled.
+
+    Attributes:
+        evaluate: The section of the parameters.
+        model: The model's name.
+        classifier: In eval mode.
+        device: Where the classifier is.
+        ledger: Takes the rows.
+        images: Of one split.
+        split: Its name.
+        draws: The folder of the stored draws for these images.
+        grids: Which of the draws are applied.
+        original: The original whose FGSM examples it is measured on; None where there are none.
+        update: Called with the number of predictions and gradients done.
+    """
+
+    evaluate: Evaluate
+    model: str
+    classifier: Classifier
+    device: torch.device
+    ledger: LedgerWriter
+    images: ImageSet
+    split: str
+    draws: Path
+    grids: list[Grid]
+    original: str | None = None
+    update: Update = field(default=lambda amount: None)
+
+    def __post_init__(self) -> None:
+        """Bring the images to the device, name them and find the index of each true class."""
+        self.pixels = DeviceImages(self.images.pixels, self.device)
+        self.side = int(self.images.pixels.shape[-1])
+        self.targets: Int64 = self.classifier.targets(self.images.classes).numpy()[
+            self.images.labels
+        ]
+        self.names = np.array([hex_id(int(image)) for image in self.images.ids], dtype=object)
+        self.labels = np.array(self.images.classes, dtype=object)[self.images.labels]
+
+    @cached_property
+    def unchanged(self) -> Predictions:
+        """The predictions for the unchanged images."""
+        return self.predict(self.pixels, self.targets)
+
+    @cached_property
+    def right(self) -> Int64:
+        """The rows of the images that are classified right unchanged.
+
+        An image that is wrong unchanged is in no common set, so the experiments leave it out.
+        """
+        return np.flatnonzero(self.unchanged.predicted == self.targets)
+
+    def add(self, experiment: str, rows: Int64, judged: Predictions, **setting: Any) -> None:
+        """Put the predictions for some images into the ledger."""
+        self.ledger.add(
+            experiment,
+            self.names[rows],
+            self.labels[rows],
+            judged.predicted,
+            judged.margin,
+            split=self.split,
+            **setting,
+        )
+
+    def predict(
+        self,
+        images: DeviceImages,
+        targets: Int64,
+        changes: ChangeSet | None = None,
+        rows: Int64 | None = None,
+        draw: int = 0,
+        n: int = 0,
+    ) -> Predictions:
+        """Predict images, unchanged or with n pixels changed; see `prediction.predict`."""
+        size = self.evaluate.batch_size
+        return predict(self.classifier, images, targets, size, self.update, changes, rows, draw, n)
+
+    def attack(self, experiment: str, strength: Strength) -> None:
+        """Attack the model on the images that it classifies right, and add what it answers."""
+
+        def update(images: int) -> None:
+            self.update(images * strength.passes)
+
+        for rows, _, judged in attack_batches(
+            self.classifier,
+            self.pixels,
+            self.targets,
+            self.images.ids,
+            strength.examples,
+            self.evaluate.batch_size,
+            update,
+            first(self.right, strength.images),
+        ):
+            self.add(experiment, rows, judged, draw=0, **strength.setting)
+
+
+def first(rows: Int64, images: int | None) -> Int64:
+    """Those of the rows that are among the first images, which every model shares.
+
+    Images are in the order of their ids, hashes of their content: the first are a random choice.
+    """
+    return rows if images is None else rows[rows < images]
