@@ -31,7 +31,8 @@ def find_device(name: str) -> torch.device:
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
     # A few layers of old networks have no repeatable gradient on a GPU: a warning, not an end.
-    torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
+    # `use_deterministic_algorithms` would set the same, and import torch's compiler: two seconds.
+    torch.set_deterministic_debug_mode("warn" if device.type == "cuda" else "error")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     return device
 
