@@ -27,6 +27,8 @@ WITHOUT_EFFECT = {
     "pixelproof.models.own_code",
     "pixelproof.system.progress",
     "pixelproof.params.compute",
+    "pixelproof.params.kinds",
+    "pixelproof.params.section",
     "pixelproof.params.validation",
 }
 

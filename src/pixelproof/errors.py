@@ -23,7 +23,7 @@ class PipelineError(PixelproofError):
     """A stage of the pipeline failed."""
 
 
-class ParameterError(PixelproofError):
+class ParameterError(PixelproofError, ValueError):
     """A key of `params.yaml` or an argument is not what it must be."""
 
     exit_code = 2

@@ -93,8 +93,10 @@ def test_tracking_alone_knows_mlflow(graph: grimp.ImportGraph) -> None:
     assert not told & {"mlflow", "prefect", "dvc"}
 
 
-def test_a_logged_model_carries_what_it_is_served_with(graph: grimp.ImportGraph) -> None:
-    closure = graph.find_upstream_modules("pixelproof.models.pyfunc") | {"pixelproof.models.pyfunc"}
+def test_a_logged_model_carries_what_it_is_served_with(running: grimp.ImportGraph) -> None:
+    closure = running.find_upstream_modules("pixelproof.models.pyfunc") | {
+        "pixelproof.models.pyfunc"
+    }
     needed = {one for one in closure if one.startswith("pixelproof")}
     needed |= {one.rpartition(".")[0] for one in needed if "." in one}  # their packages
     expected = {dependencies.source(one).removeprefix("src/pixelproof/") for one in needed}

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,9 @@ import simplejpeg
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pixelproof.errors import DataError
-from pixelproof.params.select import Fit
+
+if TYPE_CHECKING:  # a served model reads no parameters
+    from pixelproof.params.select import Fit
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "GIF")
 MOST_PIXELS = 89_478_485  # of Pillow: 1 GiB at 3 bytes, times 1/4
@@ -260,7 +263,7 @@ def read_image(path: Path) -> ReadImage:
     return ReadImage(image, mode, note)
 
 
-def to_array(image: Image.Image, size: int, fit: Fit) -> UInt8:
+def to_array(image: Image.Image, size: int, fit: "Fit") -> UInt8:
     """Resize to a square by interpolation with antialiasing.
 
     Args:

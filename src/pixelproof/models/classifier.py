@@ -1,7 +1,7 @@
 """A classifier: a network with its classes that owns its preprocessing."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,9 @@ from pixelproof.errors import DataError
 from pixelproof.models.architectures import Triple
 from pixelproof.models.class_names import match_classes
 from pixelproof.models.network import final_layer
-from pixelproof.params.select import Fit
+
+if TYPE_CHECKING:  # a served model reads no parameters
+    from pixelproof.params.select import Fit
 
 
 class Classifier(nn.Module):
@@ -37,7 +39,7 @@ class Classifier(nn.Module):
         std: Triple,
         source: dict[str, Any],
         side: int | None = None,
-        fit: Fit = "stretch",
+        fit: "Fit" = "stretch",
     ) -> None:
         """Wrap a network; `channels_last` because some networks are many times slower without."""
         super().__init__()

@@ -1,17 +1,14 @@
 """The section `attack`: FGSM examples from the originals."""
 
-from dataclasses import dataclass
+from pixelproof.params.kinds import Count, Epsilon
+from pixelproof.params.section import section
 
-from pixelproof.params.validation import check_epsilon, require
 
-
-@dataclass(frozen=True)
+@section
 class Attack:
-    """FGSM examples from the originals."""
+    """FGSM examples from the originals (Tables 9 and 11)."""
 
-    epsilon: int = 1
-    batch_size: int = 64
-
-    def __post_init__(self) -> None:
-        check_epsilon("epsilon", self.epsilon)
-        require(self.batch_size >= 1, "batch_size", "a number from 1", self.batch_size)
+    epsilon: Epsilon = 1
+    """By how much a channel of a pixel may change, in units of 1/255."""
+    batch_size: Count = 64
+    """Images at once."""

@@ -1,39 +1,61 @@
 """The section `baselines`: the original classifiers, by name."""
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from pixelproof.params.validation import check_training, require
+from pydantic import BeforeValidator, Field
+
+from pixelproof.params.kinds import Count, Expected, LearningRate, Seed, Several, Triple, three
+from pixelproof.params.section import section
+
+DISTINCT = "two or more distinct names"
+Positive = Annotated[float, Field(gt=0)]
 
 
-@dataclass(frozen=True)
+@section
 class Baseline:
-    """An original classifier: where it comes from, and how it is fine-tuned.
-
-    `architecture` allows a model folder the code that it names: `python:…`. `seen` declares which
-    images the weights have seen (see `declared_images`); of one's own weights that is unknown.
-    """
+    """An original classifier: where it comes from, and how it is fine-tuned."""
 
     classifier: str
+    """What it is: a name (`efficientnet_lite0`), `torchvision:NAME`, a model folder, or a network
+    of your own as `python:package.module:factory`."""
     weights: str = "imagenet"
+    """Its weights: `imagenet`, `none`, or a file (safetensors, or a state dict of torch)."""
     head: Literal["auto", "keep", "new"] = "auto"
-    classes: tuple[str, ...] | None = None
-    mean: tuple[float, float, float] | None = None
-    std: tuple[float, float, float] | None = None
-    epochs: int = 7
-    learning_rate: float = 0.01
-    batch_size: int = 16
-    seed: int = 1
-    architecture: str | None = None
+    """Whether the last layer is replaced. `auto`: where it does not know every class of the data;
+    `keep` and `new` insist."""
+    classes: (
+        Annotated[
+            tuple[str, ...],
+            Several(2, DISTINCT, distinct=DISTINCT),
+        ]
+        | None
+    ) = None
+    """What its outputs mean, in their order; only a network of your own needs it."""
+    mean: Triple | None = None
+    """What is subtracted from the channels (red, green, blue, from 0 to 1); only a network of your
+    own needs it."""
+    std: (
+        Annotated[
+            tuple[Positive, Positive, Positive],
+            Expected("three numbers above 0"),
+            BeforeValidator(three),
+        ]
+        | None
+    ) = None
+    """What the channels are then divided by; only a network of your own needs it."""
+    epochs: Annotated[int, Field(ge=0, le=10_000), Expected("a number from 0 to 10,000")] = 7
+    """How often fine-tuning goes through the training images; 0 takes the classifier as it is."""
+    learning_rate: LearningRate = 0.01
+    """The peak of the one-cycle schedule."""
+    batch_size: Count = 16
+    """Images in a step of training."""
+    seed: Seed = 1
+    """Of a new head, and of the order of the images."""
+    architecture: (
+        Annotated[str, Field(pattern=r"^python:"), Expected("python:package.module:factory")] | None
+    ) = None
+    """The code that a model folder may name as its network, `python:package.module:factory`: it
+    is run only where this project names it, too."""
     seen: str | None = None
-
-    def __post_init__(self) -> None:
-        code = self.architecture is None or self.architecture.startswith("python:")
-        require(code, "architecture", "python:package.module:factory", self.architecture)
-        require(0 <= self.epochs <= 10_000, "epochs", "a number from 0 to 10,000", self.epochs)
-        check_training(self.learning_rate, self.batch_size, self.seed)
-        if self.std is not None:
-            require(min(self.std) > 0, "std", "three numbers above 0", self.std)
-        if self.classes is not None:
-            distinct = len(set(self.classes)) == len(self.classes) >= 2
-            require(distinct, "classes", "two or more distinct names", self.classes)
+    """Which images its weights have seen: `none`, a folder of images, a manifest of `select`, or a
+    file with an image id a line. null: unknown, unless `classifier` is a model folder that says."""

@@ -1,33 +1,39 @@
 """The section `compare`: intervals, tests, and the point of reference."""
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from pixelproof.params.validation import require
+from pydantic import Field
+
+from pixelproof.params.kinds import CountOrAll, Expected, Names, Seed
+from pixelproof.params.section import section
 
 
-@dataclass(frozen=True)
+@section
 class Reference:
     """The point at which models are compared in one number."""
 
     experiment: Literal["pixels", "stuck"] = "stuck"
+    """The experiment, which must be among those of `evaluate`."""
     n: int = 256
+    """The number of changed pixels, which must be among those of the experiment."""
 
 
-@dataclass(frozen=True)
+@section
 class Compare:
-    """Intervals and tests; `defects` are classes whose misses are told first, if there."""
+    """How models are compared: intervals, tests, and the point of reference."""
 
     reference: Reference = Reference()
+    """The point at which models are compared in one number."""
     control: str | None = "clean"
-    defects: tuple[str, ...] = ()
-    images: int | None = None
-    resamples: int = 10_000
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        number = self.images
-        require(number is None or number >= 1, "images", "null or a number from 1", number)
-        expected = "a number from 100 to a million"
-        require(100 <= self.resamples <= 1_000_000, "resamples", expected, self.resamples)
-        require(0 <= self.seed < 2**63, "seed", "an integer from 0", self.seed)
+    """The arm whose training differs from a hardened one's by the changed pixels alone; null: there
+    is none."""
+    defects: Names = ()
+    """The classes whose misses are named first."""
+    images: CountOrAll = None
+    """How many of the common images to use at most; null: all."""
+    resamples: Annotated[
+        int, Field(ge=100, le=1_000_000), Expected("a number from 100 to a million")
+    ] = 10_000
+    """How often the images are resampled for an interval (bootstrap)."""
+    seed: Seed = 0
+    """Of the resampling."""

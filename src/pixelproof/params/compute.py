@@ -1,26 +1,27 @@
 """The section `compute`: where and how the work is done."""
 
-import re
-from dataclasses import dataclass
+from typing import Annotated
 
-from pixelproof.params.validation import require
+from pydantic import Field
 
-DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+from pixelproof.params.kinds import CountOrAll, Expected
+from pixelproof.params.section import section
 
 
-@dataclass(frozen=True)
+@section
 class Compute:
     """Where and how the work is done, not what it is: no stage runs again for it."""
 
-    device: str = "auto"
-    parallel: int | None = None
-    stage_hours: float = 12.0
-    retries: int = 1
-
-    def __post_init__(self) -> None:
-        expected = "auto, cpu, cuda or cuda:N"
-        require(DEVICE.fullmatch(self.device) is not None, "device", expected, self.device)
-        number = self.parallel
-        require(number is None or number >= 1, "parallel", "null or a number from 1", number)
-        require(self.stage_hours > 0, "stage_hours", "hours above 0", self.stage_hours)
-        require(self.retries >= 0, "retries", "a number from 0", self.retries)
+    device: Annotated[
+        str,
+        Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$"),
+        Expected("auto, cpu, cuda or cuda:N"),
+    ] = "auto"
+    """`auto`: a GPU where there is one, else the CPU. `cpu`, `cuda`, or `cuda:N` for one of several
+    GPUs."""
+    parallel: CountOrAll = None
+    """How many stages a flow runs side by side; null: one a GPU, or one for 4 cores."""
+    stage_hours: Annotated[float, Field(gt=0), Expected("hours above 0")] = 12.0
+    """After how many hours a flow stops a stage."""
+    retries: Annotated[int, Field(ge=0), Expected("a number from 0")] = 1
+    """How often a flow repeats a stage that failed for a cause which may pass."""

@@ -1,120 +1,120 @@
 """The section `evaluate`: the experiments."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from pixelproof.params.validation import check_epsilon, require
+from pydantic import AfterValidator, Field
+
+from pixelproof.params.kinds import (
+    AreaSide,
+    Count,
+    CountOrAll,
+    Expected,
+    Level,
+    Names,
+    PixelCounts,
+    Seed,
+    Several,
+)
+from pixelproof.params.section import section
+
+Strengths = Annotated[
+    tuple[Level, ...],
+    Expected("an integer from 1 to 255, in units of 1/255"),
+    Several(1, "one or more strengths", distinct="each once"),
+]
 
 
-def _check_images(images: int | None) -> None:
-    require(images is None or images >= 1, "images", "null or a number from 1", images)
-
-
-@dataclass(frozen=True)
+@section
 class Pixels:
-    """A grid of pixel counts over one area."""
+    """Pixels changed at random, in several numbers (Tables 5, 6 and 10)."""
 
-    n: tuple[int, ...]
-    area: int | None = None
-
-    def __post_init__(self) -> None:
-        require(bool(self.n) and min(self.n) >= 1, "n", "numbers of pixels from 1", self.n)
-        require(len(set(self.n)) == len(self.n), "n", "each number once", self.n)
-        require(self.area is None or self.area >= 1, "area", "null or a side from 1", self.area)
+    n: PixelCounts
+    """Numbers of changed pixels."""
+    area: AreaSide = None
+    """The side in pixels of the centred square in which they change; null: the whole image."""
 
 
-@dataclass(frozen=True)
+@section
 class Magnitude:
     """How far from its old value a changed pixel may lie (Table 7)."""
 
-    offset: tuple[int, ...]
-    n: tuple[int, ...]
-    models: tuple[str, ...] | None = None
+    offset: Annotated[
+        tuple[Level, ...],
+        Expected("integers from 1 to 255"),
+        Several(1, "one or more offsets", distinct="each once"),
+    ]
+    """Offsets from the old value, from 1 to 255; the result is clipped."""
+    n: PixelCounts
+    """Numbers of changed pixels."""
+    models: Names | None = None
+    """The models that are measured; null: all."""
 
-    def __post_init__(self) -> None:
-        require(bool(self.offset), "offset", "one or more offsets", self.offset)
-        for offset in self.offset:
-            require(1 <= offset <= 255, "offset", "integers from 1 to 255", offset)
-        require(len(set(self.offset)) == len(self.offset), "offset", "each once", self.offset)
-        Pixels(self.n)
 
-
-@dataclass(frozen=True)
+@section
 class Area:
-    """In which centred squares pixels change (Table 8), as shares of the image's side."""
+    """In which centred squares pixels change (Table 8)."""
 
-    share: tuple[float, ...]
-    n: tuple[int, ...]
-    models: tuple[str, ...] | None = None
+    share: Annotated[
+        tuple[Annotated[float, Field(gt=0, le=1)], ...],
+        Expected("shares of the side above 0, to 1"),
+        Several(1, "one or more shares of the side"),
+    ]
+    """The sides of the squares, as shares of the image's side."""
+    n: PixelCounts
+    """Numbers of changed pixels."""
+    models: Names | None = None
+    """The models that are measured; null: all."""
 
-    def __post_init__(self) -> None:
-        require(bool(self.share), "share", "one or more shares of the side", self.share)
-        for share in self.share:
-            require(0 < share <= 1, "share", "shares of the side above 0, to 1", share)
-        Pixels(self.n)
 
-
-@dataclass(frozen=True)
+@section
 class AdversarialPixels:
-    """How many pixels change at random in the examples that fool an original (Table 9)."""
+    """Pixels changed at random in the examples that fool an original (Table 9)."""
 
-    n: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        Pixels(self.n)
+    n: PixelCounts
+    """Numbers of changed pixels."""
 
 
-@dataclass(frozen=True)
+@section
 class Whitebox:
-    """The strengths of an attack on each model itself."""
+    """FGSM on each model itself."""
 
-    epsilon: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        require(bool(self.epsilon), "epsilon", "one or more strengths", self.epsilon)
-        for epsilon in self.epsilon:
-            check_epsilon("epsilon", epsilon)
-        require(len(set(self.epsilon)) == len(self.epsilon), "epsilon", "each once", self.epsilon)
+    epsilon: Strengths
+    """By how much a channel of a pixel may change, in units of 1/255; one or more."""
 
 
-@dataclass(frozen=True)
+@section
 class Iterated(Whitebox):
-    """The strengths and steps of an iterated attack, on some of the held-out images."""
+    """Iterated FGSM on each model itself."""
 
-    steps: tuple[int, ...] = (10,)
-    images: int | None = None
+    steps: Annotated[
+        tuple[Annotated[int, Field(ge=2)], ...],
+        Expected("numbers of steps from 2"),
+        Several(1, "numbers of steps from 2", distinct="each once"),
+    ] = (10,)
+    """Numbers of steps, from 2."""
+    images: CountOrAll = None
+    """How many of the held-out images are attacked at most; null: all."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        fine = bool(self.steps) and min(self.steps) >= 2
-        require(fine, "steps", "numbers of steps from 2", self.steps)
-        require(len(set(self.steps)) == len(self.steps), "steps", "each once", self.steps)
-        _check_images(self.images)
 
-
-@dataclass(frozen=True)
+@section
 class GradientFree(Whitebox):
-    """The strengths of an attack by queries alone, on some of the held-out images."""
+    """Square Attack on each model itself, which needs no gradient."""
 
-    queries: int = 500
-    images: int | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(self.queries >= 2, "queries", "a number from 2", self.queries)
-        require(0 <= self.seed < 2**63, "seed", "an integer from 0", self.seed)
-        _check_images(self.images)
+    queries: Annotated[int, Field(ge=2), Expected("a number from 2")] = 500
+    """How often it may ask the model about an image."""
+    images: CountOrAll = None
+    """How many of the held-out images are attacked at most; null: all."""
+    seed: Seed = 0
+    """Of the squares."""
 
 
-@dataclass(frozen=True)
+@section
 class Boundary:
-    """On how many held-out images the distance to the decision boundary is taken."""
+    """How far images lie from the decision boundary (Equations 3 to 6)."""
 
-    images: int | None = None
-
-    def __post_init__(self) -> None:
-        _check_images(self.images)
+    images: CountOrAll = None
+    """How many of the held-out images are measured at most; null: all."""
 
 
 @dataclass(frozen=True)
@@ -138,29 +138,47 @@ class Grid:
     share: float | None = None
 
 
-@dataclass(frozen=True)
+def _check_protocols(protocols: tuple[str, ...]) -> tuple[str, ...]:
+    if "held_out" not in protocols or len(set(protocols)) != len(protocols):
+        raise ValueError(f"expected [held_out] or [held_out, paper], got {list(protocols)}")
+    return protocols
+
+
+@section
 class Evaluate:
     """The experiments; one that is null is not run (DVC wants each key to be there)."""
 
-    draws: int = 4
-    batch_size: int = 64
-    protocols: tuple[Literal["held_out", "paper"], ...] = ("held_out",)
+    draws: Count = 4
+    """How many draws of the changed pixels an image is tested on."""
+    batch_size: Count = 64
+    """Images at once."""
+    protocols: Annotated[
+        tuple[Literal["held_out", "paper"], ...],
+        Several(),
+        AfterValidator(_check_protocols),
+    ] = ("held_out",)
+    """`held_out`: on images that no model was trained on. `paper`, beside it: on the training
+    images, as Table 10 is printed."""
     pixels: Pixels | None = None
+    """Pixels take any value (Tables 5, 6 and 10)."""
     stuck: Pixels | None = None
+    """Pixels become black or white, as dead or hot pixels of a camera."""
     magnitude: Magnitude | None = None
+    """Pixels keep near their old values (Table 7)."""
     area: Area | None = None
+    """Pixels change in the middle of the image alone (Table 8)."""
     adversarial_pixels: AdversarialPixels | None = None
+    """Pixels change in the adversarial examples of each original (Table 9)."""
     transfer_fgsm: bool = True
+    """Whether the adversarial examples of a model's original are tried on it (Table 11)."""
     whitebox_fgsm: Whitebox | None = None
+    """FGSM on each model itself."""
     whitebox_iterated: Iterated | None = None
+    """Iterated FGSM on each model itself."""
     gradient_free: GradientFree | None = None
+    """Square Attack on each model itself, which needs no gradient."""
     boundary: Boundary | None = None
-
-    def __post_init__(self) -> None:
-        require(self.draws >= 1, "draws", "a number from 1", self.draws)
-        fine = "held_out" in self.protocols and len(set(self.protocols)) == len(self.protocols)
-        require(fine, "protocols", "[held_out] or [held_out, paper]", list(self.protocols))
-        require(self.batch_size >= 1, "batch_size", "a number from 1", self.batch_size)
+    """The distance to the decision boundary (Equations 3 to 6)."""
 
     def grids(self, side: int) -> list[Grid]:
         """What the experiments that change pixels at random measure, in images of this side."""

@@ -1,59 +1,67 @@
 """The section `finetune`: the arms, and what all of them share."""
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
 
 from pixelproof.core.pixel_changes import parse_values
-from pixelproof.errors import ParameterError
-from pixelproof.params.validation import check_training, require
+from pixelproof.params.kinds import AreaSide, Count, Expected, LearningRate, Name, Seed
+from pixelproof.params.section import section
 
 
-def _check_values(key: str, values: str) -> None:
-    try:
-        parse_values(values)
-    except ValueError as error:
-        raise ParameterError(f"{key}: {error}") from None
+def _check_values(values: str) -> str:
+    parse_values(values)
+    return values
 
 
-@dataclass(frozen=True)
+Values = Annotated[
+    str,
+    AfterValidator(_check_values),
+    Field(json_schema_extra={"pattern": "^(full|stuck|offset:[1-9][0-9]{0,2})$"}),
+]
+
+
+@section
 class Arm:
-    """One hardened or control classifier; n = 0 fine-tunes on unchanged images.
-
-    `augment` names what is done to the images beside that, and `seed` replaces the arms' own:
-    both make controls.
-    """
+    """One hardened or control classifier: what its training images are changed by."""
 
     baseline: str
-    n: int = 0
-    values: str = "full"
-    area: int | None = None
-    mix: float = 0.0
+    """The original that it starts from."""
+    n: Annotated[int, Field(ge=0), Expected("a number of pixels from 0 (0: unchanged images)")] = 0
+    """How many pixels of a training image change; 0 trains on unchanged images, a control."""
+    values: Values = "full"
+    """What a changed pixel becomes. `full`: any value, each channel by itself. `stuck`: 0 or 255 in
+    all channels, as a dead or hot pixel of a camera. `offset:d`: its old value ± d, clipped."""
+    area: AreaSide = None
+    """The side in pixels of the centred square in which pixels change; null: the whole image."""
+    mix: Annotated[float, Field(ge=0, lt=1), Expected("a share from 0, below 1")] = 0.0
+    """The share of the training images that stay unchanged."""
     train: Literal["whole", "head"] = "whole"
+    """What is trained: the whole network, or its last layer alone (a control)."""
     augment: Literal["none", "geometric", "colour", "erasing", "autoaugment"] = "none"
-    seed: int | None = None
-
-    def __post_init__(self) -> None:
-        require(self.seed is None or 0 <= self.seed < 2**63, "seed", "null or from 0", self.seed)
-        require(self.n >= 0, "n", "a number of pixels from 0 (0: unchanged images)", self.n)
-        require(self.area is None or self.area >= 1, "area", "null or a side from 1", self.area)
-        require(0 <= self.mix < 1, "mix", "a share from 0, below 1", self.mix)
-        _check_values("values", self.values)
+    """An ordinary augmentation of the training images (a control). `geometric`: flip, rotation,
+    crop. `colour`: noise, blur, jitter."""
+    seed: Annotated[int, Field(ge=0, lt=2**63), Expected("null or from 0")] | None = None
+    """Of this arm's training, in place of the seed that all arms share; arms that differ in it
+    alone are repetitions."""
 
 
-@dataclass(frozen=True)
+@section
 class Finetune:
-    """What all arms share, and the arms."""
+    """Small-scale retraining (Section 6.2): what all arms share, and the arms."""
 
-    arms: dict[str, Arm]
-    epochs: int = 3
-    learning_rate: float = 0.01
-    batch_size: int = 16
-    seed: int = 1
+    arms: dict[Name, Arm]
+    """The hardened and control classifiers, by name."""
+    epochs: Annotated[int, Field(ge=1, le=10_000), Expected("a number from 1 to 10,000")] = 3
+    """How often training goes through the images; the last epoch is used."""
+    learning_rate: LearningRate = 0.01
+    """The peak of the one-cycle schedule."""
+    batch_size: Count = 16
+    """Images in a step of training."""
+    seed: Seed = 1
+    """Of the order of the images."""
     fresh: bool = True
-
-    def __post_init__(self) -> None:
-        require(1 <= self.epochs <= 10_000, "epochs", "a number from 1 to 10,000", self.epochs)
-        check_training(self.learning_rate, self.batch_size, self.seed)
+    """true: a new draw of the changes in each epoch. false: one draw, as in the paper."""
 
     @property
     def train_draws(self) -> int:

@@ -1,23 +1,24 @@
 """The section `generate`: how small-distance samples are drawn."""
 
-from dataclasses import dataclass
 from typing import Literal
 
-from pixelproof.params.validation import require
+from pixelproof.params.kinds import Count, Seed
+from pixelproof.params.section import section
 
 
-@dataclass(frozen=True)
+@section
 class Generate:
     """How small-distance samples are drawn (Algorithm 1)."""
 
-    seed: int = 2021
-    test_seed: int = 2022
+    seed: Seed = 2021
+    """Of the draws that arms train on."""
+    test_seed: Seed = 2022
+    """Of the draws that all models are tested on."""
     positions: Literal["per_image", "shared"] = "per_image"
+    """`per_image`: each image has pixels of its own drawn. `shared`: one list for all images, as
+    Algorithm 1 is printed."""
     channels: Literal["all", "first"] = "all"
-    batch_size: int = 256
-
-    def __post_init__(self) -> None:
-        require(self.batch_size >= 1, "batch_size", "a number from 1", self.batch_size)
-        for key in ("seed", "test_seed"):
-            seed = getattr(self, key)
-            require(0 <= seed < 2**63, key, "an integer from 0", seed)
+    """`all`: a changed pixel changes in all three channels. `first`: in channel 0 alone, as
+    printed."""
+    batch_size: Count = 256
+    """Images at once; it changes no byte of the result."""

@@ -1,10 +1,11 @@
 """The section `models`: all baselines and all arms, each with its baseline."""
 
-from dataclasses import dataclass
+from pixelproof.params.section import section
 
 
-@dataclass(frozen=True)
+@section
 class Model:
     """A baseline or an arm, as it is evaluated: DVC reads here whose examples that takes."""
 
     origin: str
+    """The baseline itself, or that of the arm."""

@@ -1,9 +1,10 @@
 """`params.yaml` as frozen, validated objects: its sections, and what must hold among them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import YAMLError
@@ -17,20 +18,24 @@ from pixelproof.params.evaluate import Evaluate, Grid
 from pixelproof.params.finetune import Finetune
 from pixelproof.params.gate import Gate
 from pixelproof.params.generate import Generate
+from pixelproof.params.kinds import Name
 from pixelproof.params.models import Model
+from pixelproof.params.section import in_words, section
 from pixelproof.params.select import Select
-from pixelproof.params.validation import NAME, build_section, choose, require
+from pixelproof.params.validation import choose, require
 
 SHOWN = 10  # of many names, in an error
 
 
-@dataclass(frozen=True)
+@section
 class Params:
     """The whole of `params.yaml`."""
 
-    baselines: dict[str, Baseline]
+    baselines: dict[Name, Baseline]
+    """The original classifiers, by name."""
     finetune: Finetune
-    models: dict[str, Model]
+    models: dict[Name, Model]
+    """All baselines, then all arms, in their order."""
     select: Select = field(default_factory=Select)
     generate: Generate = field(default_factory=Generate)
     attack: Attack = field(default_factory=Attack)
@@ -42,9 +47,6 @@ class Params:
     def __post_init__(self) -> None:
         arms = self.finetune.arms
         require(bool(self.baselines), "baselines", "one or more originals", {})
-        for key, names in (("baselines", self.baselines), ("finetune.arms", arms)):
-            for name in names:
-                require(NAME.fullmatch(name) is not None, key, "names of a-z, 0-9, - and _", name)
         twice = sorted(set(self.baselines) & set(arms))
         require(not twice, "finetune.arms", "names that no baseline has", twice)
         expected = [*self.baselines, *arms]
@@ -164,6 +166,9 @@ class Params:
         require(another, "gate.challenger", "another arm than the control", gate.challenger)
 
 
+PARAMS = TypeAdapter(Params)
+
+
 def parse_params(content: object) -> Params:
     """Build the validated parameters from what a YAML file holds.
 
@@ -176,8 +181,10 @@ def parse_params(content: object) -> Params:
     Raises:
         ParameterError: A key is unknown, missing or out of its range; names the key.
     """
-    params: Params = build_section(Params, content, "")
-    return params
+    try:
+        return PARAMS.validate_python(content)
+    except ValidationError as error:
+        raise ParameterError(in_words(error, Params)) from None
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:

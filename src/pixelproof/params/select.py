@@ -2,23 +2,37 @@
 
 import dataclasses
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pixelproof.errors import ParameterError
+from pydantic import AfterValidator, Field
+
+from pixelproof.params.kinds import CountOrAll, Expected, Seed
+from pixelproof.params.section import section
 from pixelproof.params.validation import require
 
 Fit = Literal["stretch", "crop", "imagenet"]  # how an image becomes a square
 
 
-@dataclass(frozen=True)
+def _check_pattern(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"expected a regular expression: {error}") from None
+    return pattern
+
+
+@section
 class Group:
     """What keeps images of one part in one split: a pattern on the path, or a CSV column."""
 
-    pattern: str | None = None
+    pattern: Annotated[str, AfterValidator(_check_pattern)] | None = None
+    """A regular expression that is searched in `class/file`; images with the same match, or the
+    same first group of it, are of one part."""
     csv: str | None = None
+    """A table in the data folder with a column `path`, in place of a pattern."""
     column: str | None = None
+    """The column of that table which names the part."""
 
     def __post_init__(self) -> None:
         by_csv = self.csv is not None and self.column is not None
@@ -28,37 +42,41 @@ class Group:
             "either a pattern, or a csv and its column",
             dataclasses.asdict(self),
         )
-        try:
-            re.compile(self.pattern or "")
-        except re.error as error:
-            raise ParameterError(f"pattern: expected a regular expression: {error}") from None
 
 
-@dataclass(frozen=True)
+@section
 class Select:
     """Reading, splitting and choosing the images."""
 
     data: str = "data"
-    side: int = 128
+    """The folder of the images, `DATA/<class>/<image>`, which `DATA.dvc` tracks."""
+    side: Annotated[int, Field(ge=8, le=4096), Expected("a side of 8 to 4096 pixels")] = 128
+    """The side in pixels of the square that every image becomes."""
     fit: Fit = "stretch"
+    """How an image becomes a square. `stretch`: the whole image, distorted. `crop`: its centre,
+    as large as fits. `imagenet`: the shorter side is resized to 256/224 of `side`, then the centre
+    is taken."""
     split: Literal["hash", "none"] = "hash"
-    seed: int = 2021
-    held_out: float = 0.3
-    train_images: int | None = None
-    held_out_images: int | None = None
+    """`hash`: an image's split is a hash of its content or its group. `none`: every image is held
+    out, and nothing is trained."""
+    seed: Seed = 2021
+    """Of the split and of the choice of a subset."""
+    held_out: Annotated[float, Field(gt=0, lt=1), Expected("a share between 0 and 1")] = 0.3
+    """The share of the images that no model is trained on."""
+    train_images: CountOrAll = None
+    """How many training images to use at most; null: all. Classes keep their shares."""
+    held_out_images: CountOrAll = None
+    """How many held-out images to use at most; null: all. Classes keep their shares."""
     group: Group | None = None
+    """Keeps the images of one part in one split; null: each image stands alone."""
     strategy: Literal["random"] = "random"
-    unreadable: float = 0.01
+    """How a subset is chosen: at random, by a hash of each image."""
+    unreadable: Annotated[float, Field(ge=0, le=1), Expected("a share from 0 to 1")] = 0.01
+    """The share of the files that may be unreadable, and are then quarantined; above it the stage
+    stops."""
 
     def __post_init__(self) -> None:
-        require(8 <= self.side <= 4096, "side", "a side of 8 to 4096 pixels", self.side)
-        require(0 <= self.seed < 2**63, "seed", "an integer from 0", self.seed)
-        require(0 < self.held_out < 1, "held_out", "a share between 0 and 1", self.held_out)
-        require(0 <= self.unreadable <= 1, "unreadable", "a share from 0 to 1", self.unreadable)
         table = self.group.csv if self.group else None
         if table is not None:  # what lies elsewhere could change without a stage that runs again
             inside = ".." not in Path(table).parts and Path(table).is_relative_to(self.data)
             require(inside, "group.csv", f"a file in {self.data}/, where DVC sees changes", table)
-        for key in ("train_images", "held_out_images"):
-            number = getattr(self, key)
-            require(number is None or number >= 1, key, "null or a number from 1", number)

@@ -25,7 +25,6 @@ SERVED = (  # the modules that `pixelproof.models.pyfunc` imports (a test compar
     "models/pyfunc.py",
     "models/storage.py",
     "params/__init__.py",
-    "params/select.py",
     "params/validation.py",
     "system/__init__.py",
     "system/files.py",

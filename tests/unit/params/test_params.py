@@ -13,6 +13,8 @@ from ruamel.yaml import YAML
 from pixelproof import params as room
 from pixelproof.errors import ParameterError
 from pixelproof.params.attack import Attack
+from pixelproof.params.evaluate import Pixels
+from pixelproof.params.finetune import Arm
 from pixelproof.params.project import load_params, parse_params
 from pixelproof.params.select import Select
 from pixelproof.params.validation import RESERVED
@@ -119,6 +121,17 @@ BAD = [
     ("finetune.learning_rate", 0, "finetune.learning_rate: expected a number above 0"),
     ("finetune.epochs", 2.5, "finetune.epochs: expected int, got 2.5"),
     ("finetune.epochs", True, "finetune.epochs: expected int, got True"),
+    ("finetune.epochs", 2.0, "finetune.epochs: expected int, got 2.0"),
+    ("finetune.epochs", "3", "finetune.epochs: expected int, got '3'; a number stands without"),
+    ("finetune.fresh", 1, "finetune.fresh: expected bool, got 1"),
+    ("finetune.fresh", "yes", "finetune.fresh: expected bool, got 'yes'"),
+    ("select.data", 3, "select.data: expected str, got 3"),
+    ("evaluate.pixels.n", "4", "evaluate.pixels.n: expected a list, got '4'"),
+    ("evaluate.pixels.n", [True], "evaluate.pixels.n[0]: expected int, got True"),
+    ("evaluate.protocols", ["held-out"], "evaluate.protocols[0]: expected one of ['held_out', 'p"),
+    ("evaluate.protocols", ["paper"], "evaluate.protocols: expected [held_out] or [held_out, pap"),
+    ("compute.device", "gpu", "compute.device: expected auto, cpu, cuda or cuda:N, got 'gpu'"),
+    ("gate.name", "A", "gate.name: expected a name of a-z, 0-9, - and _, got 'A'"),
     ("attack.epsilon", 0.03, "attack.epsilon: expected int, got 0.03; it counts in units of 1/255"),
     ("attack.epsilon", 8 / 255, "so 8/255 is written 8"),
     ("attack.epsilon", 256, "attack.epsilon: expected an integer from 1 to 255"),
@@ -287,6 +300,27 @@ def test_any_value_anywhere_is_taken_or_named(key: str, value: object) -> None:
     except ParameterError as error:
         # A value may be fine by itself and contradict another key, which is then named.
         assert str(error).split(":")[0].split(".")[0].split("[")[0] in content(), str(error)
+
+
+def test_a_number_alone_is_a_list_of_one() -> None:
+    pixels = parse_params(change("evaluate.pixels", {"n": 256})).evaluate.pixels
+    assert pixels == Pixels((256,))
+
+
+def test_an_integer_is_taken_for_a_number() -> None:
+    hours = parse_params(change("compute.stage_hours", 12)).compute.stage_hours
+    assert (hours, type(hours)) == (12.0, float)
+
+
+def test_what_is_made_in_code_is_checked_too() -> None:
+    with pytest.raises(ParameterError, match="^n: expected a number of pixels from 0 .* got -1$"):
+        Arm("baseline", -1)
+    with pytest.raises(ParameterError, match="^side: expected a side of 8 to 4096 pixels, got 4$"):
+        dataclasses.replace(Select(), side=4)
+    with pytest.raises(ParameterError, match=r"^n: expected each number once, got \(4, 4\)$"):
+        Pixels((4, 4))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Select().side = 16  # type: ignore[misc]
 
 
 def test_the_origin_of_a_model() -> None:
