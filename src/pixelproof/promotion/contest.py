@@ -34,7 +34,7 @@ from pixelproof.promotion.version import (
     REFUSED,
     Version,
 )
-from pixelproof.reporting.comparison import without
+from pixelproof.reporting.rows import without
 from pixelproof.system import files
 
 

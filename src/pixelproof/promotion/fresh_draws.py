@@ -19,7 +19,7 @@ from pixelproof.params.project import Params
 from pixelproof.params.validation import choose
 from pixelproof.paths import GATE, IMAGES
 from pixelproof.promotion.gate import figures
-from pixelproof.reporting.comparison import common_images
+from pixelproof.reporting.rows import common_images
 from pixelproof.system import files
 from pixelproof.system.progress import progress
 

@@ -18,18 +18,14 @@ from pixelproof.errors import DataError
 from pixelproof.evaluation.ledger import wrong_by_image
 from pixelproof.params.gate import Gate
 from pixelproof.params.project import Params
-from pixelproof.reporting.comparison import (
-    Comparison,
-    clean_figures,
-    common_images,
-    results,
-)
+from pixelproof.reporting.comparison import Comparison
 from pixelproof.reporting.gradient_masking import gradient_checks, masked
+from pixelproof.reporting.results import clean_figures, results
+from pixelproof.reporting.rows import common_images, rows_of
 from pixelproof.reporting.tradeoff import (
     accuracy_difference,
     attack_difference,
     attacked_images,
-    rows_of,
     tellable,
     whitebox_attacks,
 )

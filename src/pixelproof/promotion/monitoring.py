@@ -14,7 +14,7 @@ from pixelproof.promotion.fresh_draws import Trial, gate_of, reference
 from pixelproof.promotion.outcome import Result
 from pixelproof.promotion.registry import open_registry
 from pixelproof.promotion.version import CHAMPION, Version
-from pixelproof.reporting.comparison import without
+from pixelproof.reporting.rows import without
 from pixelproof.system import files
 
 _BOUNDS = {"": "value", "_low": "low", "_high": "high"}  # by the ending of a metric's name

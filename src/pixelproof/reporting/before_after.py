@@ -17,7 +17,7 @@ from pixelproof.errors import DataError, ParameterError
 from pixelproof.evaluation.ledger import wrong_by_image
 from pixelproof.params.compare import Compare, Reference
 from pixelproof.params.generate import Generate
-from pixelproof.reporting.comparison import SETTING, of_split
+from pixelproof.reporting.rows import SETTING, of_split
 from pixelproof.reporting.wording import share
 
 DRAWN_BY = ("test_seed", "positions", "channels")  # what test draws of an image depend on

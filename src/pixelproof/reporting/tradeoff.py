@@ -16,16 +16,9 @@ from pixelproof.evaluation.ledger import wrong_by_image
 from pixelproof.params.gate import Gate
 from pixelproof.params.project import Params
 from pixelproof.reporting.comparison import Comparison
+from pixelproof.reporting.rows import rows_of
 
 ONE_SIDED = 0.9  # the bounds of this interval are those of one-sided tests at 5 %
-
-
-def rows_of(ledger: pd.DataFrame, experiment: str, **setting: int) -> pd.DataFrame:
-    """The rows of a ledger in one experiment and setting."""
-    chosen = ledger["experiment"] == experiment
-    for column, value in setting.items():
-        chosen &= ledger[column] == value
-    return ledger[chosen.fillna(False)]
 
 
 def paired_rates(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> dict[str, float]:

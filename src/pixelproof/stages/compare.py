@@ -12,20 +12,15 @@ from pixelproof.evaluation.ledger import read_ledger
 from pixelproof.models.metadata import seen_images, seen_is_known
 from pixelproof.params.project import Params
 from pixelproof.paths import IMAGES, LEDGER, METRICS, MODELS, OTHERS, PLOTS
-from pixelproof.reporting.comparison import (
-    Comparison,
-    Ledgers,
-    boundary,
-    common_images,
-    of_split,
-    results,
-    summary,
-    without,
-)
+from pixelproof.reporting.boundary import boundary
+from pixelproof.reporting.comparison import Comparison
 from pixelproof.reporting.figures import draw_error_rates
 from pixelproof.reporting.gradient_masking import gradient_checks, masked
 from pixelproof.reporting.page import failed_page, markdown, write_page
 from pixelproof.reporting.paper_claims import claims
+from pixelproof.reporting.results import results
+from pixelproof.reporting.rows import Ledgers, common_images, of_split, without
+from pixelproof.reporting.summary import summary
 from pixelproof.reporting.tradeoff import costs, margins
 from pixelproof.system import files
 

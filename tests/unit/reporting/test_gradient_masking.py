@@ -14,8 +14,11 @@ from pixelproof.core.attacks.fgsm import fgsm, iterated_fgsm
 from pixelproof.core.attacks.square import square_attack
 from pixelproof.evaluation.ledger import LedgerWriter
 from pixelproof.params.project import Params, parse_params
-from pixelproof.reporting.comparison import Comparison, boundary, common_images, results
+from pixelproof.reporting.boundary import boundary
+from pixelproof.reporting.comparison import Comparison
 from pixelproof.reporting.gradient_masking import gradient_checks, masked
+from pixelproof.reporting.results import results
+from pixelproof.reporting.rows import common_images
 
 SIDE, COUNT, EPSILONS, STEPS, QUERIES = 8, 80, (2, 4), 5, 100
 IDS = np.arange(COUNT, dtype=np.uint64)

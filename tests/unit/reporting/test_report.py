@@ -11,12 +11,16 @@ import pytest
 
 from pixelproof.evaluation.ledger import LedgerWriter
 from pixelproof.params.project import Params, parse_params
-from pixelproof.reporting.comparison import Comparison, boundary, common_images, results, summary
+from pixelproof.reporting.boundary import boundary
+from pixelproof.reporting.comparison import Comparison
 from pixelproof.reporting.findings import flips, sensor
 from pixelproof.reporting.gradient_masking import gradient_checks
 from pixelproof.reporting.page import markdown
 from pixelproof.reporting.paper_claims import Claim, claims
 from pixelproof.reporting.report import result_name
+from pixelproof.reporting.results import results
+from pixelproof.reporting.rows import common_images
+from pixelproof.reporting.summary import summary
 from pixelproof.reporting.tradeoff import costs, margins
 
 CLASSES = ["bad", "<script>alert(1)</script>"]

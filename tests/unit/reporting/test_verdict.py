@@ -10,7 +10,10 @@ from pixelproof.params.models import Model
 from pixelproof.params.project import Params, parse_params
 from pixelproof.promotion.gate import decide
 from pixelproof.reporting.advice import next_steps
-from pixelproof.reporting.comparison import Comparison, common_images, results, summary
+from pixelproof.reporting.comparison import Comparison
+from pixelproof.reporting.results import results
+from pixelproof.reporting.rows import common_images
+from pixelproof.reporting.summary import summary
 from pixelproof.reporting.tradeoff import costs, margins
 from pixelproof.reporting.verdict import judgements, verdict
 from tests.support.planted import DRAWS, SIDE, N, ledger, params

@@ -1,0 +1,73 @@
+"""Which rows of a ledger count: by split, images seen, experiment and setting."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import pandas as pd
+
+from pixelproof.errors import DataError
+
+SETTING = ["experiment", "epsilon", "steps", "n", "values", "area"]
+Ledgers = Mapping[str, pd.DataFrame]
+
+
+def without(ledger: pd.DataFrame, seen: Collection[str]) -> pd.DataFrame:
+    """A ledger without the images that any compared model was trained on."""
+    return ledger[~ledger["image"].isin(list(seen))]
+
+
+def of_split(ledger: pd.DataFrame, split: str) -> pd.DataFrame:
+    """The rows of the images of a split: `held_out`, or `train` of the protocol `paper`."""
+    return ledger[ledger["split"] == split]
+
+
+def rows_of(ledger: pd.DataFrame, experiment: str, **setting: int) -> pd.DataFrame:
+    """The rows of a ledger in one experiment and setting."""
+    chosen = ledger["experiment"] == experiment
+    for column, value in setting.items():
+        chosen &= ledger[column] == value
+    return ledger[chosen.fillna(False)]
+
+
+def common_images(ledgers: Ledgers, limit: int | None = None, split: str = "held-out") -> list[str]:
+    """The images that every model classifies right unchanged (Section 6, the paper's rule).
+
+    Args:
+        ledgers: By model.
+        limit: At most so many; those with the smallest ids, a hash of their content.
+        split: What the images are called in the error.
+
+    Raises:
+        DataError: There is none; says how many each model gets right.
+    """
+    right = []
+    for ledger in ledgers.values():
+        clean = ledger[ledger["experiment"] == "clean"]
+        right.append(set(clean.loc[clean["prediction"] == clean["label"], "image"]))
+    common = sorted(set.intersection(*right))
+    if not common:
+        counts = [f"{name} {len(one)}" for name, one in zip(ledgers, right, strict=True)]
+        raise DataError(
+            f"no {split} image is classified right by all of {', '.join(ledgers)}, so there is "
+            f"nothing to compare them on (right: {', '.join(counts)}); train longer, or compare "
+            "fewer models"
+        )
+    return common[:limit]
+
+
+def among(images: list[str], rows: pd.DataFrame) -> list[str]:
+    """Those of the images that an experiment on some of them has taken."""
+    taken = set(rows["image"])
+    return [image for image in images if image in taken]
+
+
+def settings(ledger: pd.DataFrame) -> list[tuple[dict[str, Any], pd.DataFrame]]:
+    """The rows of each experiment and setting, in the order they were run."""
+    groups = ledger.groupby(SETTING, dropna=False, sort=False, observed=True)
+    named = []
+    for key, rows in groups:
+        setting = {
+            name: None if pd.isna(one) else one for name, one in zip(SETTING, key, strict=True)
+        }
+        named.append((setting, rows))
+    return named

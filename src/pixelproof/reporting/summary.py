@@ -1,0 +1,97 @@
+"""The summary: each model at the reference point, and how it differs from the others."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+
+from pixelproof.core.pixel_index import pixel_index
+from pixelproof.core.statistics.differences import holm, paired_difference
+from pixelproof.core.statistics.intervals import Interval, rate_interval
+from pixelproof.evaluation.ledger import wrong_by_image
+from pixelproof.params.project import Params
+from pixelproof.reporting.results import clean_figures
+from pixelproof.reporting.rows import Ledgers
+
+
+def _flips(rows: pd.DataFrame, common: list[str]) -> dict[str, dict[str, int]]:
+    """How often each true class was taken for which other, over all draws."""
+    wrong = rows[rows["image"].isin(common) & (rows["prediction"] != rows["label"])]
+    flips: dict[str, dict[str, int]] = {}
+    for (label, prediction), count in wrong.groupby(["label", "prediction"]).size().items():
+        flips.setdefault(label, {})[prediction] = int(count)
+    return flips
+
+
+def summary(ledgers: Ledgers, common: list[str], params: Params) -> dict[str, Any]:
+    """What each model is worth at the reference point, and how it differs from the others.
+
+    Differences are of the error rate, this model minus the other, paired by image and draw.
+
+    Args:
+        ledgers: By model.
+        common: The common set.
+        params: For the reference point, the control and the origins.
+
+    Returns:
+        What `metrics/summary.json` holds.
+    """
+    compare, reference = params.compare, params.compare.reference
+    grid = params.reference_grid
+    values = grid.values
+    side = params.select.side
+    at_reference = {}
+    for model, ledger in ledgers.items():
+        chosen = (ledger["experiment"] == reference.experiment) & (ledger["n"] == reference.n)
+        at_reference[model] = ledger[chosen]
+    wrong = {model: wrong_by_image(rows, common) for model, rows in at_reference.items()}
+
+    def difference(model: str, other: str) -> dict[str, Any]:
+        found = paired_difference(
+            wrong[model],
+            wrong[other],
+            resamples=compare.resamples,
+            seed=compare.seed,
+            by_draw=params.generate.positions == "shared",
+        )
+        images, draws = wrong[model].shape
+        bounds = {"difference": found.value, "low": found.low, "high": found.high}
+        return {**bounds, "p_value": found.p_value, "images": images, "draws": draws}
+
+    models = {}
+    for model, ledger in ledgers.items():
+        rate = rate_interval(wrong[model])
+        pi = [pixel_index(bound, reference.n, side, values, grid.area) for bound in rate]
+        models[model] = {
+            **clean_figures(ledger),
+            "error_rate": rate._asdict(),
+            "pi": Interval(*pi)._asdict(),
+            "flips": _flips(at_reference[model], common),
+            **_against(model, params, difference),
+        }
+    _adjust(models)
+    area = grid.area or side
+    point = {"experiment": reference.experiment, "n": reference.n, "values": values, "area": area}
+    return {"models": models, "reference": point, "control": compare.control}
+
+
+def _adjust(models: dict[str, Any]) -> None:
+    """Add p-values against the control that are adjusted over the arms (Holm 1979)."""
+    arms = [entry for entry in models.values() if "versus_baseline" in entry]
+    tested = [entry["versus_control"] for entry in arms if "versus_control" in entry]
+    adjusted = holm([one["p_value"] for one in tested])
+    for one, p_value in zip(tested, adjusted, strict=True):
+        one["p_value_holm"] = p_value
+
+
+def _against(
+    model: str, params: Params, difference: Callable[[str, str], dict[str, Any]]
+) -> dict[str, Any]:
+    """The differences to a model's own original and to the control arm of that original."""
+    against = {}
+    origin, control = params.origin(model), params.compare.control
+    if model != origin:
+        against["versus_baseline"] = difference(model, origin)
+    if control in params.finetune.arms and control != model and params.origin(control) == origin:
+        against["versus_control"] = difference(model, control)
+    return against
