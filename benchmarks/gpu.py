@@ -13,7 +13,6 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -24,7 +23,7 @@ import torch
 from pixelproof.core.attacks.fgsm import fgsm
 from pixelproof.data.drawn_changes import Wanted, load_change_set, write_change_set
 from pixelproof.data.image_set import ImageSet
-from pixelproof.evaluation.prediction import attack_batches, predict
+from pixelproof.evaluation.prediction import attack_batches, predict, without_ids
 from pixelproof.models.baseline import open_classifier
 from pixelproof.models.devices import DeviceImages, describe_device, find_device
 from pixelproof.models.training import Recipe, fine_tune
@@ -91,9 +90,8 @@ def main() -> None:
         predict(classifier, pixels, targets, 4 * arguments.batch, ignore, changes, rows, 0, N)
 
     def attack() -> None:
-        fool = partial(fgsm, epsilon=8)
-        batches = attack_batches(classifier, pixels, targets, fool, arguments.batch, ignore, rows)
-        for _ in batches:
+        fool, size = without_ids(fgsm, epsilon=8), arguments.batch
+        for _ in attack_batches(classifier, pixels, targets, images.ids, fool, size, ignore, rows):
             pass
 
     results["evaluate"] = rate(evaluate, arguments.images, device)

@@ -142,6 +142,14 @@ def test_a_stage_depends_on_the_parameters_that_it_is_handed(pipeline: Any, stag
     assert stage == "compare" or not whole & expected, "all parameters are for `compare` alone"
 
 
+def test_an_attack_that_is_added_trains_nothing(pipeline: Any) -> None:
+    measured = {"src/pixelproof/evaluation/attacks.py", "src/pixelproof/evaluation/experiments.py"}
+    words = "src/pixelproof/reporting/experiments.py"
+    needed = {stage: set(dependencies.body(body)["deps"]) for stage, body in pipeline.items()}
+    assert {stage for stage, deps in needed.items() if deps & measured} == {"evaluate"}
+    assert {stage for stage, deps in needed.items() if words in deps} == {"compare"}
+
+
 def test_one_name_for_stage_module_section_and_command(pipeline: Any) -> None:
     sections = {"baseline": "baselines"}
     params = load_params(ROOT / "params.yaml")

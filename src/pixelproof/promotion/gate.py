@@ -19,15 +19,16 @@ from pixelproof.evaluation.ledger import wrong_by_image
 from pixelproof.params.gate import Gate
 from pixelproof.params.project import Params
 from pixelproof.reporting.comparison import Comparison
+from pixelproof.reporting.experiments import described, required
 from pixelproof.reporting.gradient_masking import gradient_checks, masked
 from pixelproof.reporting.results import clean_figures, results
-from pixelproof.reporting.rows import common_images, rows_of
+from pixelproof.reporting.rows import common_images, key_of, rows_of
 from pixelproof.reporting.tradeoff import (
     accuracy_difference,
     attack_difference,
     attacked_images,
+    gated_settings,
     tellable,
-    whitebox_attacks,
 )
 
 Outcome = Literal["PASSED", "REJECTED", "NOT ENOUGH EVIDENCE"]
@@ -149,17 +150,22 @@ def _evidence(
     """What must have been measured before any figure decides."""
     draws = min(_at_reference(one, params)["draw"].nunique() for one in ledgers.values())
     # An infinite distance to the boundary is a gradient of zero, which another rule is about.
-    numbers = [one.loc[one["experiment"] != "boundary", "margin"] for one in ledgers.values()]
+    numbers = [
+        ledger.loc[ledger["experiment"].map(lambda name: described(name).errors), "margin"]
+        for ledger in ledgers.values()
+    ]
     odd = sum(int((~np.isfinite(one.to_numpy(dtype=float))).sum()) for one in numbers)
     held = rows_of(ledgers["champion"], "clean")["image"].nunique()
-    settings = whitebox_attacks(ledgers["challenger"])
-    pair = [ledgers[one] for one in _MET]
-    taken = [len(attacked_images(pair, common, *one)) for one in settings]
-    made = {name for name, _, _ in settings} if min(taken, default=0) else set()
-    missing = [name for name in ("whitebox_fgsm", "whitebox_iterated") if name not in made]
+    settings = gated_settings(ledgers["challenger"])
+    pair = [ledgers[name] for name in _MET]
+    taken = [len(attacked_images(pair, common, setting)) for setting in settings]
+    made = {setting["experiment"] for setting in settings} if min(taken, default=0) else set()
+    missing = [name for name in required() if name not in made]
     many = f"at least {gate.images} images that all three get right: {len(common)}"
     repeated = f"at least {gate.draws} draws an image: {draws}"
-    attacked = f"both attacks on each model itself; missing: {', '.join(missing) or 'none'}"
+    attacked = (
+        f"every required attack on each model itself; missing: {', '.join(missing) or 'none'}"
+    )
     return [
         Rule("images", many, len(common) >= gate.images, {"images": len(common)}),
         Rule("draws", repeated, draws >= gate.draws, {"draws": draws}),
@@ -233,15 +239,16 @@ def _more_robust(
 def _attacks(ledgers: Mapping[str, pd.DataFrame], common: list[str], gate: Gate) -> list[Rule]:
     """Attacks on the models themselves fool the challenger not more often (one-sided, paired)."""
     found, pair = [], [ledgers[one] for one in _MET]
-    for name, epsilon, steps in whitebox_attacks(ledgers["challenger"]):
-        images = attacked_images(pair, common, name, epsilon, steps)
-        figures = attack_difference(pair, images, name, epsilon, steps)
+    for setting in gated_settings(ledgers["challenger"]):
+        images = attacked_images(pair, common, setting)
+        figures = attack_difference(pair, images, setting)
         bounds = _percent(figures["difference"], figures["low"], figures["high"])
         most = f"at most {100 * gate.attack_margin:g} points above the champion's"
         found_on = f"{bounds} on {len(images)} images"
-        words = f"{name} (epsilon {epsilon}, steps {steps}) {most}: {found_on}"
+        strength = [f"{key} {value}" for key, value in setting.items() if key != "experiment"]
+        words = f"{setting['experiment']} ({', '.join(strength)}) {most}: {found_on}"
         holds = figures["high"] < gate.attack_margin
-        found.append(Rule(f"{name}_epsilon{epsilon}_steps{steps}", words, holds, figures))
+        found.append(Rule(key_of(setting), words, holds, figures))
     return found
 
 

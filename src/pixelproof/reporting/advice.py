@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pixelproof.reporting.experiments import following, required
 from pixelproof.reporting.verdict import Judgement, judgements
 
 
@@ -84,15 +85,16 @@ def _against(cause: str, one: Judgement, summary: Mapping[str, Any]) -> Iterator
     elif cause in ("images", "gain"):
         yield from _more_evidence(cause, one, summary)
     elif cause == "attacked":
+        keys = " and ".join(f"`evaluate.{name}`" for name in required())
         yield Step(
-            "Measure the attacks: give `evaluate.whitebox_fgsm` and `evaluate.whitebox_iterated` "
-            "their strengths in params.yaml, as `profiles/elpv.yaml` has them.",
+            f"Measure the attacks: give {keys} their strengths in params.yaml, as "
+            "`profiles/elpv.yaml` has them.",
             "dvc repro",
         )
     elif cause == "masking":
         yield Step(
             "Attack it without gradients and with more queries.",
-            "dvc exp run -S evaluate.gradient_free.queries=500",
+            f"dvc exp run -S evaluate.{following('queries')[0]}.queries=500",
         )
     elif cause == "control":
         yield Step(

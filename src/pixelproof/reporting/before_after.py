@@ -17,6 +17,7 @@ from pixelproof.errors import DataError, ParameterError
 from pixelproof.evaluation.ledger import wrong_by_image
 from pixelproof.params.compare import Compare, Reference
 from pixelproof.params.generate import Generate
+from pixelproof.reporting.experiments import described
 from pixelproof.reporting.rows import SETTING, of_split
 from pixelproof.reporting.wording import share
 
@@ -131,7 +132,8 @@ def _settings(
     for ledger in ledgers:
         known = ledger[SETTING].drop_duplicates()
         at = known["n"].isna() | known["n"].isin([0, n])
-        kept.append(known[at & (known["experiment"] != "boundary")])
+        compared = known["experiment"].map(lambda name: described(name).errors)
+        kept.append(known[at & compared])
     side = max((int(one) for one in ledgers[0]["area"].dropna()), default=None)
     shared = kept[0].merge(kept[1])  # on all columns; missing values match each other
     for row in shared.to_dict("records"):
@@ -141,18 +143,18 @@ def _settings(
 
 def _words(setting: Mapping[str, Any], side: int | None) -> str:
     name, epsilon, steps = setting["experiment"], setting["epsilon"], setting["steps"]
-    words = [str(name)]
+    entry, words = described(name), [str(name)]
     if setting["n"]:
-        known = side if name == "area" else setting["area"]
+        known = side if entry.over == "area" else setting["area"]
         words.append(f"n {setting['n']}" + (f" ({share(setting['n'], known)})" if known else ""))
-    if name == "magnitude":
+    if entry.over == "values":
         words.append(str(setting["values"]))
-    if name == "area":
+    if entry.over == "area":
         words.append(f"side {setting['area']}")
     if epsilon:
         words.append(f"epsilon {epsilon}")
     if steps and steps > 1:
-        words.append(f"{steps} {'queries' if name == 'gradient_free' else 'steps'}")
+        words.append(f"{steps} {entry.counted or 'steps'}")
     return " ".join(words)
 
 

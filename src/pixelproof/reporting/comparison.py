@@ -11,8 +11,8 @@ import pandas as pd
 from pixelproof.evaluation.ledger import wrong_by_image
 from pixelproof.params.project import Params
 from pixelproof.reporting.boundary import distances
-from pixelproof.reporting.results import ADVERSARIAL_SETS
-from pixelproof.reporting.rows import Ledgers, among
+from pixelproof.reporting.results import counted_images
+from pixelproof.reporting.rows import Ledgers
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,7 @@ class Comparison:
         for column, value in setting.items():
             chosen &= ledger[column] == value
         rows = ledger[chosen.fillna(False)]
-        whole = experiment in ("clean", *ADVERSARIAL_SETS)
-        images = sorted(rows["image"].unique()) if whole else among(self.common, rows)
-        return wrong_by_image(rows, images)
+        return wrong_by_image(rows, counted_images(rows, self.common, experiment))
 
     def at_reference(self, model: str) -> npt.NDArray[np.bool_]:
         """Which draws of the common images are wrong at the reference point."""

@@ -11,6 +11,7 @@ import pandas as pd
 from pixelproof.core.pixel_changes import parse_values
 from pixelproof.params.project import Params
 from pixelproof.reporting.comparison import Comparison
+from pixelproof.reporting.experiments import EXPERIMENTS, Experiment
 from pixelproof.reporting.wording import share
 from pixelproof.system import files
 
@@ -53,37 +54,33 @@ def error_rates_figure(table: pd.DataFrame, params: Params) -> "Figure":
     from matplotlib.figure import Figure
 
     table = table[table["protocol"] == "held_out"]
-    panels = [one for one in (*_PANELS, *_DOTS) if (table["experiment"] == one).any()]
+    panels = _panels(table)
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(1 + 4 * columns, 0.4 + 3 * rows))
     figure.set_layout_engine("constrained", hspace=0.08)  # a title is not the label above it
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis, experiment in zip(axes, panels, strict=False):
-        draw = _draw_panel if experiment in _PANELS else _draw_dots
+        draw = _draw_curves if EXPERIMENTS[experiment].figure == "curve" else _draw_dots
         draw(axis, experiment, table[table["experiment"] == experiment], params)
     for axis in axes[len(panels) :]:
         axis.axis("off")
     for axis, experiment in zip(axes[::columns], panels[::columns], strict=False):
-        if experiment in _PANELS:
+        if EXPERIMENTS[experiment].figure == "curve":
             axis.set_ylabel("wrong, % (95 % interval)")
     axes[0].legend(frameon=False)
     return figure
 
 
-_PANELS = {  # experiment -> what it goes over, in words
-    "pixels": "changed pixels (full range)",
-    "stuck": "changed pixels (stuck: 0 or 255)",
-    "magnitude": "largest change of a value",
-    "area": "side of the changed square in pixels",
-    "adversarial_pixels": "changed pixels of FGSM examples",
-    "whitebox_fgsm": "epsilon, of 255, in one step",
-    "whitebox_iterated": "epsilon, of 255",
-}
-_DOTS = {  # a dot a model
-    "transfer_fgsm": "wrong, %, on its original's FGSM examples",
-    "gradient_free": "wrong, %",
-}
+def _panels(table: pd.DataFrame) -> list[str]:
+    """The experiments of a table that have a panel: those with curves, then those with dots."""
+    measured = set(table["experiment"])
+    return [
+        name
+        for figure in ("curve", "dots")
+        for name, entry in EXPERIMENTS.items()
+        if entry.figure == figure and name in measured
+    ]
 
 
 def draw_intervals(axis: "Axes", entries: Mapping[str, Sequence[float]]) -> None:
@@ -104,37 +101,37 @@ def _draw_dots(axis: "Axes", experiment: str, rows: pd.DataFrame, params: Params
     draw_intervals(
         axis, {name: list(bounds.loc[name]) for name in params.models if name in bounds.index}
     )
-    queries = f", {rates['steps'].max()} queries" if experiment == "gradient_free" else ""
-    axis.set_xlabel(f"{_DOTS[experiment]} (\u03b5 {epsilon}/255{queries})")
+    entry = EXPERIMENTS[experiment]
+    counted = f", {rates['steps'].max()} {entry.counted}" if entry.counted else ""
+    axis.set_xlabel(f"{entry.axis} (\u03b5 {epsilon}/255{counted})")
     axis.set_title(experiment)
     axis.grid(axis="x", alpha=0.3)
 
 
 def _axis_of(
-    experiment: str, rows: pd.DataFrame, side: int
+    entry: Experiment, rows: pd.DataFrame, side: int
 ) -> tuple["pd.Series[Any]", pd.DataFrame, str]:
-    """What a panel goes over, the rows that it shows, and what it says of them."""
-    words = _PANELS[experiment]
-    if experiment in ("magnitude", "area"):
-        rows = rows[rows["n"] == rows["n"].max()]
-        n = int(rows["n"].iloc[0])
-        words = f"{words}, n = {n} ({share(n, side)})"
-        if experiment == "area":
-            return rows["area"], rows, words
-        return rows["values"].map(lambda values: parse_values(str(values))[1]), rows, words
-    if experiment == "whitebox_iterated":
-        rows = rows[rows["steps"] == rows["steps"].max()]
-        words = f"{words}, in {rows['steps'].iloc[0]} steps"
-    return rows["epsilon" if experiment.startswith("whitebox") else "n"], rows, words
+    """What a panel goes over, the rows that it shows, and the words for its axis."""
+    words = entry.axis
+    if entry.largest is not None:
+        rows = rows[rows[entry.largest] == rows[entry.largest].max()]
+        largest = int(rows[entry.largest].iloc[0])
+        words += f", in {largest} {entry.counted}"
+        if entry.largest == "n":
+            words = f"{entry.axis}, n = {largest} ({share(largest, side)})"
+    at = rows[entry.over]
+    if entry.over == "values":
+        at = at.map(lambda values: parse_values(str(values))[1])
+    return at, rows, words
 
 
-def _draw_panel(axis: "Axes", experiment: str, rows: pd.DataFrame, params: Params) -> None:
+def _draw_curves(axis: "Axes", experiment: str, rows: pd.DataFrame, params: Params) -> None:
     """Error rates over n, over offset or side at the largest n, or over epsilon."""
-    side = params.select.side
-    at, rows, words = _axis_of(experiment, rows, side)
+    entry, side = EXPERIMENTS[experiment], params.select.side
+    at, rows, words = _axis_of(entry, rows, side)
     ticks = sorted(at.unique())
     labels = [str(one) for one in ticks]
-    if experiment in ("pixels", "stuck", "adversarial_pixels"):
+    if entry.over == "n":
         axis.set_xscale("log", base=2)
         labels = [f"{n}\n{share(int(n), side)}" for n in ticks]
     for number, model in enumerate(params.models):

@@ -7,15 +7,22 @@ A check fails only where its paired 95 % interval says so; none has a constant t
 
 from dataclasses import dataclass
 from itertools import pairwise, product
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from pixelproof.core.statistics.differences import paired_difference
 from pixelproof.reporting.comparison import Comparison, wrong_by_id
+from pixelproof.reporting.experiments import following
 
-ITERATED = "whitebox_iterated"
+
+class Attack(NamedTuple):
+    """An attack on a model itself, at one strength."""
+
+    experiment: str
+    steps: int
+    epsilon: int
 
 
 @dataclass(frozen=True)
@@ -72,93 +79,101 @@ def _compare(
     return found.high >= 0, f"{rates} of {len(images)} images"
 
 
-def _attacks(
-    comparison: Comparison, model: str, kind: str = "whitebox"
-) -> list[tuple[str, int, int]]:
-    """The attacks on a model itself: (experiment, steps, epsilon), from weak to strong."""
+def _attacks(comparison: Comparison, model: str, *kinds: str) -> list[Attack]:
+    """The attacks on a model itself that follow one of these, from weak to strong."""
     table = comparison.table
-    chosen = (table["model"] == model) & table["experiment"].str.startswith(kind)
+    chosen = (table["model"] == model) & table["experiment"].isin(following(*kinds))
     rows = table[chosen].sort_values(["experiment", "steps", "epsilon"])
     keys = zip(rows["experiment"], rows["steps"], rows["epsilon"], strict=True)
-    return [(str(name), int(steps), int(epsilon)) for name, steps, epsilon in keys]
+    return [Attack(str(name), int(steps), int(epsilon)) for name, steps, epsilon in keys]
 
 
-def _fooled(comparison: Comparison, model: str, attack: tuple[str, int, int]) -> dict[str, bool]:
-    experiment, steps, epsilon = attack
-    return wrong_by_id(comparison, model, experiment, steps=steps, epsilon=epsilon)
+def _fooled(comparison: Comparison, model: str, attack: Attack) -> dict[str, bool]:
+    return wrong_by_id(
+        comparison, model, attack.experiment, steps=attack.steps, epsilon=attack.epsilon
+    )
+
+
+def _check(
+    comparison: Comparison, model: str, words: str, better: Attack, worse: Attack
+) -> tuple[str, str, bool, str]:
+    """The fields of a check that an attack is not beaten by another."""
+    pair = (_fooled(comparison, model, attack) for attack in (better, worse))
+    return model, words, *_compare(comparison, *pair)
 
 
 def _more_epsilon(comparison: Comparison, model: str) -> list[Check]:
-    attacks = _attacks(comparison, model)
-    found = []
-    for weak, strong in pairwise(attacks):
-        if weak[:2] == strong[:2] and weak[0] == ITERATED:
-            holds, figures = _compare(
-                comparison, _fooled(comparison, model, strong), _fooled(comparison, model, weak)
+    checks = []
+    for weak, strong in pairwise(_attacks(comparison, model, "steps")):
+        if (weak.experiment, weak.steps) == (strong.experiment, strong.steps):
+            words = (
+                f"epsilon {strong.epsilon} fools no fewer than {weak.epsilon}, in {weak.steps} "
+                "steps"
             )
-            words = f"epsilon {strong[2]} fools no fewer than {weak[2]}, in {weak[1]} steps"
-            found.append(Check(model, words, holds, figures))
-    return found
+            checks.append(Check(*_check(comparison, model, words, strong, weak)))
+    return checks
 
 
 def _more_steps(comparison: Comparison, model: str) -> list[Check]:
-    attacks = _attacks(comparison, model)
-    found = []
-    for few in attacks:
-        for many in attacks:
-            if few[2] == many[2] and few[1] < many[1]:
-                holds, figures = _compare(
-                    comparison, _fooled(comparison, model, many), _fooled(comparison, model, few)
-                )
-                words = f"{many[1]} steps fool no fewer than {few[1]}, at epsilon {few[2]}"
-                found.append(Check(model, words, holds, figures))
-    return found
+    """More steps must not fool fewer: of one attack, and of any against a single step."""
+    attacks, single = _attacks(comparison, model, "step", "steps"), following("step")
+    checks = []
+    for few, many in product(attacks, attacks):
+        same = few.experiment == many.experiment or few.experiment in single
+        if same and few.epsilon == many.epsilon and few.steps < many.steps:
+            words = f"{many.steps} steps fool no fewer than {few.steps}, at epsilon {few.epsilon}"
+            checks.append(Check(*_check(comparison, model, words, many, few)))
+    return checks
 
 
 def _converged(comparison: Comparison, model: str) -> list[Check]:
-    """More steps of the iterated attack must change nothing."""
-    attacks = [one for one in _attacks(comparison, model) if one[0] == ITERATED]
-    found = []
+    """More steps of the same attack must change nothing."""
+    attacks = _attacks(comparison, model, "steps")
+    checks = []
     for few, many in product(attacks, attacks):
-        if few[2] == many[2] and few[1] < many[1]:
-            holds, figures = _compare(
-                comparison, _fooled(comparison, model, few), _fooled(comparison, model, many)
-            )
-            words = f"{many[1]} steps fool no more than {few[1]}, at epsilon {few[2]}"
-            found.append(Check(model, words, holds, figures, "convergence"))
-    return found
+        same = few.experiment == many.experiment and few.epsilon == many.epsilon
+        if same and few.steps < many.steps:
+            words = f"{many.steps} steps fool no more than {few.steps}, at epsilon {few.epsilon}"
+            fields = _check(comparison, model, words, few, many)
+            checks.append(Check(*fields, about="convergence"))
+    return checks
 
 
 def _own_examples_best(comparison: Comparison, model: str) -> list[Check]:
     """Another network's examples must not beat the model's own, at the same epsilon."""
     if model in comparison.params.baselines:
         return []
-    epsilon = comparison.params.attack.epsilon
-    own = ("whitebox_fgsm", 1, epsilon)
-    if own not in _attacks(comparison, model):
-        return []
-    borrowed = wrong_by_id(comparison, model, "transfer_fgsm")
-    if not borrowed:
-        return []
-    holds, figures = _compare(comparison, _fooled(comparison, model, own), borrowed)
-    words = f"its own examples fool no fewer than its original's, at epsilon {epsilon}"
-    return [Check(model, words, holds, figures)]
+    epsilon, checks = comparison.params.attack.epsilon, []
+    for own in _attacks(comparison, model, "step"):
+        for name in following("another model") if own.epsilon == epsilon else ():
+            borrowed = wrong_by_id(comparison, model, name)
+            if borrowed:
+                words = f"its own examples fool no fewer than its original's, at epsilon {epsilon}"
+                fooled = _fooled(comparison, model, own)
+                checks.append(Check(model, words, *_compare(comparison, fooled, borrowed)))
+    return checks
 
 
 def _gradient_best(comparison: Comparison, model: str) -> list[Check]:
     """Queries alone must not beat the strongest attack by gradient, at the same epsilon."""
-    found = []
-    for experiment, queries, epsilon in _attacks(comparison, model, "gradient_free"):
-        steps = [one[1] for one in _attacks(comparison, model, ITERATED) if one[2] == epsilon]
-        if steps:
-            holds, figures = _compare(
-                comparison,
-                _fooled(comparison, model, (ITERATED, max(steps), epsilon)),
-                _fooled(comparison, model, (experiment, queries, epsilon)),
+    checks = []
+    for free in _attacks(comparison, model, "queries"):
+        attacks = _attacks(comparison, model, "steps")
+        same = [attack for attack in attacks if attack.epsilon == free.epsilon]
+        if same:
+            strongest = max(same, key=lambda attack: _strength(comparison, model, attack))
+            words = (
+                f"{free.steps} queries without a gradient fool no more than {strongest.steps} "
+                f"steps, at epsilon {free.epsilon}"
             )
-            words = f"{queries} queries without a gradient fool no more than {max(steps)} steps"
-            found.append(Check(model, f"{words}, at epsilon {epsilon}", holds, figures))
-    return found
+            checks.append(Check(*_check(comparison, model, words, strongest, free)))
+    return checks
+
+
+def _strength(comparison: Comparison, model: str, attack: Attack) -> tuple[int, float]:
+    """By its steps, and among equal ones by the share of images that it fools."""
+    fooled = list(_fooled(comparison, model, attack).values())
+    return attack.steps, sum(fooled) / len(fooled)
 
 
 def _gradient_there(comparison: Comparison, model: str) -> list[Check]:

@@ -1,5 +1,6 @@
 """The result as a table, on the terminal and in Markdown."""
 
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -7,24 +8,33 @@ from typing import Any
 import pandas as pd
 
 from pixelproof.errors import DataError, IntegrityError
+from pixelproof.reporting.experiments import EXPERIMENTS, Column
 from pixelproof.reporting.wording import bounded_percent, left_out, points, reference
 from pixelproof.system import files
 
 Summary = Mapping[str, Any]
+WIDTH = 97  # of the lines below the result table
 
 
 def _points(entry: Mapping[str, float] | None) -> str:
     return "-" if entry is None else points(entry)
 
 
-def _adversarial(table: pd.DataFrame, model: str, experiment: str) -> str:
+def _rates(table: pd.DataFrame, model: str, experiment: str) -> str:
     rows = table[(table["model"] == model) & (table["experiment"] == experiment)]
     return " / ".join(f"{100 * rate:.0f}" for rate in rows["error_rate"]) or "-"
 
 
+def _columns() -> list[tuple[str, Column]]:
+    """The experiments that have a column in the result table."""
+    named = [(name, entry.column) for name, entry in EXPERIMENTS.items()]
+    return [(name, column) for name, column in named if column is not None]
+
+
 def _epsilons(table: pd.DataFrame, experiment: str) -> str:
-    found = table.loc[table["experiment"] == experiment, "epsilon"].unique()
-    return "/".join(str(one) for one in found) or "-"
+    """The strengths of an attack in words; empty where it has none or was not measured."""
+    strengths = table.loc[table["experiment"] == experiment, "epsilon"].dropna().unique()
+    return f" (epsilon {'/'.join(map(str, strengths))}/255)" if len(strengths) else ""
 
 
 def align(rows: list[list[str]]) -> str:
@@ -41,7 +51,7 @@ def _result_rows(summary: Summary, table: pd.DataFrame) -> list[list[str]]:
     """The head of the result table, and a row a model."""
     control = summary["control"]
     head = ["model", "accuracy %", "wrong %", "Pi", *([f"minus {control}"] if control else [])]
-    rows = [[*head, "transfer %", "white-box %"]]
+    rows = [[*head, *(column.head for _, column in _columns())]]
     for model, entry in summary["models"].items():
         pi = entry["pi"]
         rows.append(
@@ -51,8 +61,7 @@ def _result_rows(summary: Summary, table: pd.DataFrame) -> list[list[str]]:
                 f"{100 * entry['error_rate']['value']:.1f}",
                 f"{pi['value']:.2f} [{pi['low']:.2f}, {pi['high']:.2f}]",
                 *([_points(entry.get("versus_control"))] if control else []),
-                _adversarial(table, model, "transfer_fgsm"),
-                _adversarial(table, model, "whitebox_fgsm"),
+                *(_rates(table, model, name) for name, _ in _columns()),
             ]
         )
     return rows
@@ -61,15 +70,22 @@ def _result_rows(summary: Summary, table: pd.DataFrame) -> list[list[str]]:
 def _legend(summary: Summary, table: pd.DataFrame) -> list[str]:
     """What the columns of the result table mean."""
     control = summary["control"]
-    return [
-        f"accuracy: on {summary['held_out_images']} held-out images. wrong, Pi"
-        f"{f', minus {control} (points)' if control else ''}: with {reference(summary)}",
-        f"in the {summary['common_images']} that all models get right. Wrong on FGSM "
-        "examples: transfer, of those that fool its",
-        f"original (epsilon {_epsilons(table, 'transfer_fgsm')}/255); white-box, made from the "
-        f"model itself (epsilon {_epsilons(table, 'whitebox_fgsm')}/255).",
-        *([left_out(summary)] if summary.get("unknown_seen") else []),
+    minus = f", minus {control} (points)" if control else ""
+    words = [
+        f"accuracy: on {summary['held_out_images']} held-out images.",
+        f"wrong, Pi{minus}: with {reference(summary)} in the {summary['common_images']} that all "
+        "models get right.",
     ]
+    columns = _columns()
+    for images in dict.fromkeys(column.on for _, column in columns):
+        shown = "; ".join(
+            f"{column.name}, {column.of}{_epsilons(table, name)}"
+            for name, column in columns
+            if column.on == images
+        )
+        words.append(f"Wrong on {images}: {shown}.")
+    lines = textwrap.wrap(" ".join(words), WIDTH, break_on_hyphens=False)
+    return [*lines, *([left_out(summary)] if summary.get("unknown_seen") else [])]
 
 
 def result_table(summary: Summary, table: pd.DataFrame) -> str:

@@ -10,6 +10,7 @@ import pandas as pd
 from pixelproof.core.pixel_index import pixel_index
 from pixelproof.core.statistics.intervals import Interval, balanced_accuracy, rate_interval, wilson
 from pixelproof.evaluation.ledger import wrong_by_image
+from pixelproof.reporting.experiments import EXPERIMENTS, check_known
 from pixelproof.reporting.rows import Ledgers, among, settings
 
 RESULT_COLUMNS = [
@@ -31,10 +32,13 @@ RESULT_COLUMNS = [
     "pi_low",
     "pi_high",
 ]
-ADVERSARIAL_SETS = (
-    "transfer_fgsm",
-    "adversarial_pixels",
-)  # judged on the whole set, not on the common images
+
+
+def counted_images(rows: pd.DataFrame, common: list[str], experiment: str) -> list[str]:
+    """The images whose predictions count, of the rows of an experiment."""
+    if EXPERIMENTS[experiment].images == "all":
+        return sorted(rows["image"].unique())
+    return among(common, rows)
 
 
 def _result(model: str, setting: Mapping[str, Any], wrong: npt.NDArray[np.bool_]) -> dict[str, Any]:
@@ -53,7 +57,7 @@ def _result(model: str, setting: Mapping[str, Any], wrong: npt.NDArray[np.bool_]
 
 def _with_pi(row: dict[str, Any], side: int) -> dict[str, Any]:
     """Add Pi (Equation 7), which is linear in the error rate, so its bounds follow."""
-    if row["n"] and row["experiment"] not in ADVERSARIAL_SETS:
+    if row["n"] and EXPERIMENTS[row["experiment"]].pi:
         for key, rate in (("pi", "error_rate"), ("pi_low", "error_low"), ("pi_high", "error_high")):
             row[key] = pixel_index(row[rate], row["n"], side, row["values"], row["area"])
     return row
@@ -64,25 +68,26 @@ def results(
 ) -> pd.DataFrame:
     """One row a model, experiment and setting, with the columns of `RESULT_COLUMNS`.
 
-    `clean` counts every held-out image; changed images and attacks on the model itself count
-    the common set, or those of it that were attacked; adversarial sets count themselves.
+    Changed images and attacks on the model itself count the common set, or those of it that were
+    attacked; unchanged images and adversarial sets count themselves (`Experiment.images`).
 
     Args:
         ledgers: By model.
         common: The common set.
         side: The side of the images in pixels.
         protocol: What the ledgers' rows belong to.
+
+    Raises:
+        DataError: A ledger holds an experiment that has no entry.
     """
     rows = []
     for model, ledger in ledgers.items():
+        check_known(ledger["experiment"].unique())
         for setting, group in settings(ledger):
-            if setting["experiment"] == "boundary":
-                continue
-            whole = setting["experiment"] in ("clean", *ADVERSARIAL_SETS)
-            images = sorted(group["image"].unique()) if whole else among(common, group)
-            if images:
-                found = _result(model, setting, wrong_by_image(group, images))
-                rows.append(_with_pi({**found, "protocol": protocol}, side))
+            images = counted_images(group, common, setting["experiment"])
+            if images and EXPERIMENTS[setting["experiment"]].errors:
+                row = _result(model, setting, wrong_by_image(group, images))
+                rows.append(_with_pi({**row, "protocol": protocol}, side))
     table = pd.DataFrame(rows, columns=RESULT_COLUMNS)
     return table.astype(dict.fromkeys(["epsilon", "steps", "n", "area"], "Int64"))
 

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from pixelproof.errors import DataError
@@ -21,7 +22,7 @@ def of_split(ledger: pd.DataFrame, split: str) -> pd.DataFrame:
     return ledger[ledger["split"] == split]
 
 
-def rows_of(ledger: pd.DataFrame, experiment: str, **setting: int) -> pd.DataFrame:
+def rows_of(ledger: pd.DataFrame, experiment: str, **setting: Any) -> pd.DataFrame:
     """The rows of a ledger in one experiment and setting."""
     chosen = ledger["experiment"] == experiment
     for column, value in setting.items():
@@ -63,11 +64,21 @@ def among(images: list[str], rows: pd.DataFrame) -> list[str]:
 
 def settings(ledger: pd.DataFrame) -> list[tuple[dict[str, Any], pd.DataFrame]]:
     """The rows of each experiment and setting, in the order they were run."""
-    groups = ledger.groupby(SETTING, dropna=False, sort=False, observed=True)
     named = []
-    for key, rows in groups:
-        setting = {
-            name: None if pd.isna(one) else one for name, one in zip(SETTING, key, strict=True)
-        }
-        named.append((setting, rows))
+    for key, rows in ledger.groupby(SETTING, dropna=False, sort=False, observed=True):
+        pairs = zip(SETTING, key, strict=True)
+        named.append(({name: _plain(value) for name, value in pairs}, rows))
     return named
+
+
+def _plain(value: Any) -> Any:
+    """A cell as Python has it: None where it is missing, no scalar of NumPy."""
+    if pd.isna(value):
+        return None
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def key_of(setting: Mapping[str, Any]) -> str:
+    """A setting as a key, such as `whitebox_fgsm_epsilon1_steps1`."""
+    strength = [f"{name}{value}" for name, value in setting.items() if name != "experiment"]
+    return "_".join([str(setting["experiment"]), *strength])

@@ -1,15 +1,20 @@
 """The tables of the page: every experiment, in the layout of the paper's tables."""
 
+import dataclasses
 from typing import Any
 
 import pandas as pd
 
 from pixelproof.core.statistics.ranks import rank_intervals
+from pixelproof.reporting import experiments
 from pixelproof.reporting.comparison import Comparison
 from pixelproof.reporting.gradient_masking import Check
 from pixelproof.reporting.wording import points, share
 
-ATTACKS = ("whitebox_fgsm", "whitebox_iterated", "gradient_free")
+TRAINING = (
+    "Protocol paper: other changes of the very images that were trained on, as in the paper's "
+    "Table 10. It says nothing about new images."
+)
 WARNINGS = {"masking": "MASKED?", "convergence": "not converged"}  # of checks that fail
 Table = dict[str, Any]
 
@@ -20,110 +25,66 @@ def _rate(row: pd.Series) -> str:
     return f"{100 * row['error_rate']:.2f} % {bounds} · {int(row['wrong'])} of {total}"
 
 
-def _grid(table: pd.DataFrame, by: str, title: str, note: str, heads: dict[Any, str]) -> Table:
-    """A table in the paper's layout: a row a model (and level), a column a setting."""
-    columns = list(dict.fromkeys(table[by]))
+def _grid(table: pd.DataFrame, layout: experiments.Table, side: int) -> Table:
+    """A table in the paper's layout: a row a model (and label), a column a setting."""
+    columns = list(dict.fromkeys(table[layout.columns]))
     rows = []
     for key, group in table.groupby(["model", "row"], sort=False):
-        cells = {row[by]: _rate(row) for _, row in group.iterrows()}
-        rows.append([str(one) for one in key if one] + [cells.get(one, "-") for one in columns])
+        cells = {row[layout.columns]: _rate(row) for _, row in group.iterrows()}
+        first = [str(name) for name in key if name]
+        rows.append(first + [cells.get(column, "-") for column in columns])
     names = ["model"] + ([""] if rows and len(rows[0]) > len(columns) + 1 else [])
-    return {"title": title, "note": note, "head": names + [heads[one] for one in columns]} | {
-        "rows": rows
-    }
-
-
-def _by_n(rows: pd.DataFrame, side: int, title: str, note: str) -> Table:
-    heads = {n: f"n = {n} ({share(n, side)})" for n in rows["n"]}
-    return _grid(rows, "n", title, note, heads)
-
-
-def _by_epsilon(rows: pd.DataFrame, title: str, note: str) -> Table:
-    return _grid(rows, "epsilon", title, note, {e: f"epsilon {e}/255" for e in rows["epsilon"]})
+    heads = [
+        f"n = {column} ({share(column, side)})"
+        if layout.columns == "n"
+        else f"epsilon {column}/255"
+        for column in columns
+    ]
+    return {"title": layout.title, "note": layout.note, "head": names + heads, "rows": rows}
 
 
 def tables(comparison: Comparison, checks: list[Check]) -> list[Table]:
     """All experiments, in the layout of the paper's tables."""
-    found = [_beyond_control(comparison), _cost(comparison), _ranking(comparison)]
-    found += [*_changed(comparison), *_attacks(comparison)]
+    shown = [_beyond_control(comparison), _cost(comparison), _ranking(comparison)]
+    shown += _measured(comparison)
     if len(comparison.boundary):
-        found.append(_boundary(comparison))
-    return [*found, _masking(checks)]
+        shown.append(_boundary(comparison))
+    return [*shown, _masking(checks)]
 
 
-def _changed(comparison: Comparison) -> list[Table]:
-    """The experiments that change pixels at random."""
-    every, side = comparison.table.assign(row=""), comparison.params.select.side
-    held = every[every["protocol"] == "held_out"]
-    paper = every[every["protocol"] == "paper"]
-    offset = "± " + held["values"].astype("string").str.replace("offset:", "")
-    box = held["area"].map(lambda one: f"{one} × {one} ({one / side:.3g})", na_action="ignore")
-    training = (
-        "Protocol paper: other changes of the very images that were trained on, as in the "
-        "paper's Table 10. It says nothing about new images."
-    )
-    layout = [
-        (
-            held[held["experiment"] == "pixels"],
-            "Changed pixels (Tables 6 and 10)",
-            "Any value in each channel. Wrong, of the common images and draws.",
-        ),
-        (
-            held[held["experiment"] == "stuck"],
-            "Stuck pixels",
-            "Dead or hot pixels: 0 or 255 in all channels.",
-        ),
-        *(
-            (
-                paper[paper["experiment"] == one],
-                f"Training images, {one} (Table 10 as printed)",
-                training,
-            )
-            for one in ("pixels", "stuck")
-        ),
-        (
-            held.assign(row=offset)[held["experiment"] == "magnitude"],
-            "Magnitude (Table 7)",
-            "The value moves by up to so much, clipped to 0..255.",
-        ),
-        (
-            held.assign(row=box)[held["experiment"] == "area"],
-            "Area (Table 8)",
-            "Changes lie in a centred square of this side in pixels, and as a share of the side.",
-        ),
-        (
-            held[held["experiment"] == "adversarial_pixels"],
-            "FGSM examples with changed pixels (Table 9)",
-            "FGSM examples that fool the model, then n pixels changed at random: still wrong.",
-        ),
-    ]
-    return [_by_n(rows, side, title, note) for rows, title, note in layout if len(rows)]
+def _measured(comparison: Comparison) -> list[Table]:
+    """The experiments' own tables, held-out images first, then the protocol `paper`."""
+    side, table = comparison.params.select.side, comparison.table
+    layouts = [entry.table for entry in experiments.EXPERIMENTS.values()]
+    tables = []
+    for layout in dict.fromkeys(one for one in layouts if one is not None):
+        rows = _rows_of(table[table["protocol"] == "held_out"], layout, side)
+        if len(rows):
+            tables.append(_grid(rows, layout, side))
+    for name, entry in experiments.EXPERIMENTS.items():
+        paper = table[(table["protocol"] == "paper") & (table["experiment"] == name)]
+        if len(paper) and entry.table is not None:
+            title = f"Training images, {name} (Table 10 as printed)"
+            layout = dataclasses.replace(entry.table, title=title, note=TRAINING)
+            tables.append(_grid(_labelled(paper, side), layout, side))
+    return tables
 
 
-def _attacks(comparison: Comparison) -> list[Table]:
-    """FGSM examples of the original, and the attacks on each model itself."""
-    table = comparison.table.assign(row="")
-    found = []
-    transfer = table[table["experiment"] == "transfer_fgsm"]
-    if len(transfer):
-        note = "Wrong on FGSM examples that fool its original. Any other network recovers some."
-        found.append(_by_epsilon(transfer, "FGSM examples of the original (Table 11)", note))
-    own = [table[table["experiment"] == one] for one in ATTACKS]
-    rows = pd.concat(own).sort_values("epsilon", kind="stable")
-    if len(rows):
-        how = [_how(*one) for one in zip(rows["experiment"], rows["steps"], strict=True)]
-        note = (
-            "Wrong, of the common images that were attacked. Queries: the Square Attack, which "
-            "asks for scores and needs no gradient."
-        )
-        found.append(_by_epsilon(rows.assign(row=how), "Attacks on each model itself", note))
-    return found
+def _rows_of(table: pd.DataFrame, layout: experiments.Table, side: int) -> pd.DataFrame:
+    """The rows of the experiments that share a table, in the order of their entries."""
+    names = [name for name, entry in experiments.EXPERIMENTS.items() if entry.table == layout]
+    rows = pd.concat([table[table["experiment"] == name] for name in names])
+    if layout.columns == "epsilon":
+        rows = rows.sort_values("epsilon", kind="stable")
+    return _labelled(rows, side)
 
 
-def _how(experiment: str, steps: int) -> str:
-    if experiment == "gradient_free":
-        return f"{steps} queries"
-    return "one step" if steps == 1 else f"{steps} steps"
+def _labelled(rows: pd.DataFrame, side: int) -> pd.DataFrame:
+    return rows.assign(row=[_label(row, side) for row in rows.to_dict("records")])
+
+
+def _label(setting: experiments.Setting, side: int) -> str:
+    return experiments.EXPERIMENTS[setting["experiment"]].label(setting, side)
 
 
 def _beyond_control(comparison: Comparison) -> Table:
@@ -166,9 +127,9 @@ def _cost(comparison: Comparison) -> Table:
             row = [model, "clean accuracy", names[key], points(one), str(one["images"])]
             rows.append(row)
         for one in cost["attacks"].values():
-            what = (
-                f"fooled in {_how(one['experiment'], one['steps'])}, epsilon {one['epsilon']}/255"
-            )
+            label = _label(one, comparison.params.select.side)
+            strength = f", epsilon {one['epsilon']}/255" if "epsilon" in one else ""
+            what = f"fooled in {label}{strength}"
             rows.append([model, what, "its original", points(one), str(one["images"])])
     allowed = summary.get("margins", {"accuracy": 0, "attack": 0})
     return {

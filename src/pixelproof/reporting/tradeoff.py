@@ -16,7 +16,8 @@ from pixelproof.evaluation.ledger import wrong_by_image
 from pixelproof.params.gate import Gate
 from pixelproof.params.project import Params
 from pixelproof.reporting.comparison import Comparison
-from pixelproof.reporting.rows import rows_of
+from pixelproof.reporting.experiments import EXPERIMENTS, Setting
+from pixelproof.reporting.rows import key_of, rows_of, settings
 
 ONE_SIDED = 0.9  # the bounds of this interval are those of one-sided tests at 5 %
 
@@ -41,27 +42,30 @@ def accuracy_difference(ledger: pd.DataFrame, other: pd.DataFrame) -> dict[str, 
     return paired_rates(*right)
 
 
-def whitebox_attacks(ledger: pd.DataFrame) -> list[tuple[str, int, int]]:
-    """The attacks by gradient on a model itself: (experiment, epsilon, steps)."""
-    keys = ["experiment", "epsilon", "steps"]
-    rows = ledger.loc[ledger["experiment"].str.startswith("whitebox"), keys].drop_duplicates()
-    return [(name, int(epsilon), int(steps)) for name, epsilon, steps in rows.to_numpy()]
+def gated_settings(ledger: pd.DataFrame) -> list[dict[str, Any]]:
+    """What was measured of the experiments that the gate compares, without empty columns."""
+    names = [name for name, entry in EXPERIMENTS.items() if entry.gated]
+    return [
+        {column: value for column, value in setting.items() if value is not None}
+        for setting, _ in settings(ledger[ledger["experiment"].isin(names)])
+    ]
 
 
-def attacked_images(
-    pair: Sequence[pd.DataFrame], common: list[str], name: str, epsilon: int, steps: int
-) -> list[str]:
+def attacked_images(pair: Sequence[pd.DataFrame], common: list[str], setting: Setting) -> list[str]:
     """The common images on which two models were both attacked."""
-    taken = [set(rows_of(one, name, epsilon=epsilon, steps=steps)["image"]) for one in pair]
+    taken = [set(rows_of(ledger, **setting)["image"]) for ledger in pair]
     return [image for image in common if image in taken[0] & taken[1]]
 
 
 def attack_difference(
-    pair: Sequence[pd.DataFrame], images: list[str], name: str, epsilon: int, steps: int
+    pair: Sequence[pd.DataFrame], images: list[str], setting: Setting
 ) -> dict[str, float]:
-    """How much more often an attack on each of two models itself fools the first of them."""
-    rows = [rows_of(one, name, epsilon=epsilon, steps=steps) for one in pair]
-    fooled = [wrong_by_image(one, images)[:, 0] for one in rows]
+    """How much more often an attack on each of two models itself fools the first of them.
+
+    An image counts as fooled where any of its draws is wrong; an attack has one.
+    """
+    rows = [rows_of(ledger, **setting) for ledger in pair]
+    fooled = [np.asarray(wrong_by_image(one, images).any(axis=1)) for one in rows]
     rates = {"rate": float(fooled[0].mean()), "other": float(fooled[1].mean())}
     return {**paired_rates(fooled[0], fooled[1]), **rates}
 
@@ -80,12 +84,11 @@ def _cost(comparison: Comparison, model: str) -> dict[str, Any]:
         if other is not None
     }
     pair, attacks = (own, comparison.ledgers[origin]), {}
-    for name, epsilon, steps in whitebox_attacks(own):
-        images = attacked_images(pair, comparison.common, name, epsilon, steps)
+    for setting in gated_settings(own):
+        images = attacked_images(pair, comparison.common, setting)
         if images:
-            found = _with_tellable(attack_difference(pair, images, name, epsilon, steps))
-            setting = {"experiment": name, "epsilon": epsilon, "steps": steps}
-            attacks[f"{name}_epsilon{epsilon}_steps{steps}"] = {**setting, **found}
+            difference = attack_difference(pair, images, setting)
+            attacks[key_of(setting)] = {**setting, **_with_tellable(difference)}
     return {"accuracy": accuracy, "attacks": attacks}
 
 

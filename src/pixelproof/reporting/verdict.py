@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pixelproof.reporting.experiments import described, required
 from pixelproof.reporting.wording import bounded_percent, percent, points, reference
 
 Answer = Literal["take", "do not take", "too little evidence", "no control"]
@@ -16,7 +17,6 @@ Entry = Mapping[str, Any]
 Summary = Mapping[str, Any]
 LEVEL = 0.05
 OTHERS = 4  # hardened models beside the first that are told in the verdict
-BOTH = ("whitebox_fgsm", "whitebox_iterated")
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def _lacks(summary: Summary, cost: Entry) -> Iterator[tuple[str, str]]:
         if few:
             yield "images", f"{min(few)} images cannot tell {100 * margins[key]:g} points of {key}"
     made = {one["experiment"] for one in cost["attacks"].values()}
-    missing = [f"`evaluate.{name}`" for name in BOTH if name not in made]
+    missing = [f"`evaluate.{name}`" for name in required() if name not in made]
     if missing:
         yield "attacked", f"attacks on the model itself were not measured ({', '.join(missing)})"
 
@@ -224,10 +224,12 @@ def _attack_words(attacks: Mapping[str, Entry]) -> str:
     if not more:
         return "attacks on itself fool it no more often than its original"
     worst = max(more, key=lambda one: one["difference"])
-    how = "a single FGSM step" if worst["steps"] == 1 else f"an attack of {worst['steps']} steps"
+    how = described(worst["experiment"]).sentence.format_map(worst)
+    if worst.get("epsilon"):
+        how += f" of {worst['epsilon']}/255"
     rates = f"{percent(worst['rate'])} against {percent(worst['other'])}"
     return (
-        f"{how} of {worst['epsilon']}/255 on itself fools it {_plain(worst['difference'])} more "
+        f"{how} on itself fools it {_plain(worst['difference'])} more "
         f"often than its original ({rates})"
     )
 

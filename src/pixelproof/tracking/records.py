@@ -19,6 +19,7 @@ from pixelproof.data.drawn_changes import draws_name
 from pixelproof.params.finetune import Arm
 from pixelproof.params.project import Params
 from pixelproof.paths import ADVERSARIAL, CHANGES, IMAGES, LEDGER, METRICS, MODELS, PLOTS
+from pixelproof.reporting.experiments import described
 from pixelproof.reporting.provenance import data_hash
 from pixelproof.system import files
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COMPARED_N = 64  # the paper's largest number of changed pixels, told beside the reference point
-STEPPED = {"whitebox_iterated": "steps", "gradient_free": "queries"}  # what `steps` counts
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,8 @@ def curve(name: str) -> Record:
 def evaluation(params: Params, name: str) -> Record:
     """What a model is worth on the unchanged held-out images; the ledger, to look back at."""
     from pixelproof.evaluation.ledger import read_ledger
-    from pixelproof.reporting.comparison import clean_figures, of_split
+    from pixelproof.reporting.results import clean_figures
+    from pixelproof.reporting.rows import of_split
 
     path = LEDGER / f"{name}.parquet"
     ledger = read_ledger(path)
@@ -264,29 +265,31 @@ def _plain(name: str) -> str:
 
 
 def _rows(table: "pd.DataFrame") -> Iterator[tuple[str, float, int]]:
-    """Error rates and Pi by n, offset or side as curves; Pi at n = 64; error rates of attacks."""
+    """Error rates and Pi as curves over n, offset or side; Pi at n = 64; error rates of attacks."""
     for row in table.to_dict("records"):
-        experiment, rate = row["experiment"], float(row["error_rate"])
+        entry, name = described(row["experiment"]), row["experiment"]
         if row["protocol"] == "paper":
-            experiment = f"protocol_paper/{experiment}"
-        if experiment == "magnitude":
+            name = f"protocol_paper/{name}"
+        rate = float(row["error_rate"])
+        counted = f"_{entry.counted}{row['steps']}" if entry.counted else ""
+        if entry.over == "values":
             _, offset = parse_values(row["values"])
-            yield f"by_offset/magnitude_n{row['n']}_error_rate", rate, offset
-        elif experiment == "area":
-            yield f"by_side/area_n{row['n']}_error_rate", rate, int(row["area"])
-        elif experiment == "adversarial_pixels":
-            yield "by_n/adversarial_pixels_error_rate", rate, int(row["n"])
-        elif experiment in STEPPED:
-            strength = f"epsilon{row['epsilon']}_{STEPPED[experiment]}{row['steps']}"
-            yield f"{experiment}/error_rate_{strength}", rate, 0
-        elif math.isfinite(row["pi"]):
-            yield f"by_n/{experiment}_error_rate", rate, int(row["n"])
-            yield f"by_n/{experiment}_pi", float(row["pi"]), int(row["n"])
-            if row["n"] == COMPARED_N:
-                bounds = {"value": row["pi"], "low": row["pi_low"], "high": row["pi_high"]}
-                yield from _bounded(f"{experiment}/pi_n{COMPARED_N}", bounds)
-        elif isinstance(row["epsilon"], int):  # an attack's; else it is missing
-            yield f"{experiment}/error_rate_epsilon{row['epsilon']}", rate, 0
+            yield f"by_offset/{name}_n{row['n']}{counted}_error_rate", rate, offset
+        elif entry.over == "area":
+            yield f"by_side/{name}_n{row['n']}{counted}_error_rate", rate, int(row["area"])
+        elif entry.over == "n":
+            yield f"by_n/{name}{counted}_error_rate", rate, int(row["n"])
+            yield from _pi(f"{name}{counted}", row)
+        elif entry.over == "epsilon":
+            yield f"{name}/error_rate_epsilon{row['epsilon']}{counted}", rate, 0
+
+
+def _pi(name: str, row: Mapping[str, Any]) -> Iterator[tuple[str, float, int]]:
+    if math.isfinite(row["pi"]):
+        yield f"by_n/{name}_pi", float(row["pi"]), int(row["n"])
+        if row["n"] == COMPARED_N:
+            bounds = {"value": row["pi"], "low": row["pi_low"], "high": row["pi_high"]}
+            yield from _bounded(f"{name}/pi_n{COMPARED_N}", bounds)
 
 
 def comparison(params: Params) -> Iterator[Record]:
