@@ -4,6 +4,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def write_stages(root: Path, **stages: dict[str, object]) -> None:
+def write_stages(root: Path, **stages: Mapping[str, object]) -> None:
     with (root / "dvc.yaml").open("w") as file:
         YAML(typ="safe").dump({"stages": stages}, file)
 
