@@ -29,7 +29,7 @@ SHOWN = 10  # of many names, in an error
 
 @section
 class Params:
-    """The whole of `params.yaml`."""
+    """The whole of `params.yaml`: one section a stage, and what they share."""
 
     baselines: dict[Name, Baseline]
     """The original classifiers, by name."""
@@ -42,6 +42,7 @@ class Params:
     evaluate: Evaluate = field(default_factory=Evaluate)
     compare: Compare = field(default_factory=Compare)
     gate: Gate | None = None
+    """What a hardened model must show to take the place of the one in use; null: none may."""
     compute: Compute = field(default_factory=Compute)
 
     def __post_init__(self) -> None:
