@@ -1,5 +1,6 @@
 """Whole experiments that become params.yaml."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,12 @@ from pixelproof.data.demo import IMAGENET
 from pixelproof.data.image_set import hex_id
 from pixelproof.data.splits import Row, choose_subset, split_of
 from pixelproof.errors import ParameterError
-from pixelproof.params.profiles import list_profiles, use_profile
+from pixelproof.params.profiles import as_params, list_profiles, use_profile
 from pixelproof.params.project import load_params
 from tests.conftest import ROOT
 from tests.support.repository import run
 
+SCHEMA = "profiles/params.schema.json"
 NAMES = sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml"))
 
 
@@ -31,9 +33,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("name", NAMES)
 def test_comments_and_all(folder: Path, name: str) -> None:
     said = use_profile(name)
-    assert (folder / "params.yaml").read_bytes() == (
-        folder / "profiles" / f"{name}.yaml"
-    ).read_bytes()
+    text, profile = Path("params.yaml").read_text(), Path(f"profiles/{name}.yaml").read_text()
+    named = [re.match(r"# yaml-language-server: \$schema=(\S+)\n", one) for one in (text, profile)]
+    assert [one and one[1] for one in named] == [SCHEMA, Path(SCHEMA).name]
+    assert text.partition("\n")[2] == profile.partition("\n")[2]
     load_params(folder / "params.yaml")
     assert f"now profiles/{name}.yaml" in said
     assert ("use elpv" in said) == (name != "elpv")
@@ -129,4 +132,24 @@ def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["profile", "list"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == NAMES
     assert main(["profile", "use", "nothing"]) == 2
-    assert list_profiles().startswith("elpv")
+    assert list_profiles().startswith("elpv             The default experiment")
+
+
+@pytest.mark.parametrize(
+    "first",
+    ["# mine", "# yaml-language-server: $schema=https://example.org/schema.json", "attack: {}"],
+)
+def test_a_first_line_that_names_no_file_stays_as_it_is(folder: Path, first: str) -> None:
+    text = f"{first}\nselect: {{}}\n"
+    profile = folder / "studies" / "mine.yaml"
+    profile.parent.mkdir()
+    profile.write_text(text)
+    assert as_params(profile, folder / "params.yaml").decode() == text
+
+
+def test_the_schema_is_found_from_wherever_a_profile_lies(folder: Path) -> None:
+    profile = folder / "studies" / "mine.yaml"
+    profile.parent.mkdir()
+    profile.write_bytes(as_params(folder / "profiles" / "elpv.yaml", profile))
+    assert "$schema=../profiles/params.schema.json\n" in profile.read_text()
+    assert as_params(profile, folder / "params.yaml") == (ROOT / "params.yaml").read_bytes()

@@ -12,6 +12,7 @@ from tools import dependencies
 
 import pixelproof
 from pixelproof.cli.stage import STAGES
+from pixelproof.params.profiles import as_params
 from pixelproof.params.project import Params, load_params
 from pixelproof.tracking.logged_models import SERVED
 
@@ -172,7 +173,8 @@ def test_models_are_the_baselines_and_the_arms() -> None:
 
 
 def test_the_default_experiment_is_the_elpv_profile() -> None:
-    assert load_params(ROOT / "params.yaml") == load_params(ROOT / "profiles" / "elpv.yaml")
+    params = ROOT / "params.yaml"
+    assert params.read_bytes() == as_params(ROOT / "profiles" / "elpv.yaml", params)
 
 
 def test_public_surface() -> None:

@@ -22,6 +22,7 @@ from pixelproof.errors import (
     PixelproofError,
     ServiceError,
 )
+from pixelproof.params.profiles import as_params
 from pixelproof.params.project import Params, load_params
 from pixelproof.system import files
 from pixelproof.system.processes import bound, environment
@@ -161,7 +162,7 @@ def set_parameters(folder: Path, profile: str | None, overrides: Mapping[str, An
         if not found:
             known = sorted(one.stem for one in (folder / "profiles").glob("*.yaml"))
             raise ParameterError(f"profile: expected one of {known} or a file, got {profile!r}")
-        files.write_text(path, found[0].read_text(encoding="utf-8"))
+        files.write_text(path, as_params(found[0], path).decode())
     if overrides:
         load_params(path)
         yaml = YAML()

@@ -1,5 +1,7 @@
 """Experiments to choose from: the files in `profiles/`, one of which becomes `params.yaml`."""
 
+import os
+import re
 import subprocess
 from itertools import count
 from pathlib import Path
@@ -13,6 +15,7 @@ from pixelproof.system.lockfile import LOCK, forget_stages, stages_of
 PARAMS = Path("params.yaml")
 PROFILES = Path("profiles")
 DEFAULT = "elpv"
+_SCHEMA = re.compile(r"# yaml-language-server: \$schema=(?!\w+://)(\S+)")  # what editors go by
 
 
 def _known() -> dict[str, Path]:
@@ -41,10 +44,27 @@ def _committed(path: Path) -> bytes | None:
     return shown.stdout if shown.returncode == 0 else None
 
 
+def as_params(profile: Path, target: Path) -> bytes:
+    """The content of a profile as that of another file.
+
+    It is the same up to the schema, which the first line may name relative to the file.
+
+    Args:
+        profile: The file to read.
+        target: The file to be written.
+    """
+    first, newline, rest = profile.read_bytes().partition(b"\n")
+    named = _SCHEMA.fullmatch(os.fsdecode(first).rstrip())
+    if named:
+        schema = os.path.relpath(profile.parent / named[1], target.parent)
+        first = os.fsencode(named[0].replace(named[1], schema))
+    return first + newline + rest
+
+
 def _held_elsewhere(content: bytes) -> bool:
     """Whether a profile or git's HEAD holds these parameters, so that nothing is lost."""
     return content == _committed(PARAMS) or content in [
-        one.read_bytes() for one in _known().values()
+        as_params(one, PARAMS) for one in _known().values()
     ]
 
 
@@ -89,7 +109,7 @@ def use_profile(name: str) -> str:
     """
     path, known = _find(name), _known()
     params = load_params(path)
-    content, present = path.read_bytes(), _present()
+    content, present = as_params(path, PARAMS), _present()
     kept = ""
     if present not in (None, content) and not _held_elsewhere(present):
         kept = f"; what you had edited is in {_keep(present)}"
@@ -101,7 +121,7 @@ def use_profile(name: str) -> str:
 
 
 def list_profiles() -> str:
-    """The short name and the first line of each profile.
+    """The short name of each profile and the first line that is about it.
 
     Raises:
         ParameterError: There are none in this folder.
@@ -112,6 +132,7 @@ def list_profiles() -> str:
     width = max(map(len, known))
     lines = []
     for name, path in known.items():
-        first = path.read_text(encoding="utf-8").partition("\n")[0]
-        lines.append(f"{name:{width}}  {first.lstrip('# ')}")
+        first, second, *_ = [*path.read_text(encoding="utf-8").splitlines(), "", ""]
+        about = second if _SCHEMA.match(first) else first
+        lines.append(f"{name:{width}}  {about.lstrip('# ')}")
     return "\n".join(lines)

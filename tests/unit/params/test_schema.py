@@ -41,6 +41,13 @@ def test_an_editor_marks_nothing_in_a_profile(validator: Draft202012Validator, p
     assert not list(validator.iter_errors(YAML(typ="safe").load(path)))
 
 
+@pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.name)
+def test_a_profile_names_the_schema(path: Path) -> None:
+    comment, _, named = path.read_text().splitlines()[0].partition("$schema=")
+    assert comment == "# yaml-language-server: "
+    assert (path.parent / named).resolve() == schema.SCHEMA
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
