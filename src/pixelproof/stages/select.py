@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -140,6 +141,19 @@ def _by_class(rows: Sequence[Row], classes: Sequence[str], split: str) -> dict[s
     return {name: counts[label] for label, name in enumerate(classes)}
 
 
+def _image(row: Row) -> dict[str, Any]:
+    """What the manifest says of an image."""
+    return {
+        "image": hex_id(row.image),
+        "path": row.path,
+        "label": row.label,
+        "split": row.split,
+        "width": row.width,
+        "height": row.height,
+        "mode": row.mode,
+    }
+
+
 def run(*, select: Select, check_classes: Callable[[Sequence[str]], None]) -> None:
     """Write `artifacts/images/`: an array for each split, and the manifest."""
     found = find_images(Path(select.data))
@@ -174,17 +188,6 @@ def run(*, select: Select, check_classes: Callable[[Sequence[str]], None]) -> No
             "duplicates": duplicates,
             "notes": reading.notes,
             "warnings": remarks,
-            "images": [
-                {
-                    "image": hex_id(row.image),
-                    "path": row.path,
-                    "label": row.label,
-                    "split": row.split,
-                    "width": row.width,
-                    "height": row.height,
-                    "mode": row.mode,
-                }
-                for row in chosen
-            ],
+            "images": [_image(row) for row in chosen],
         }
         files.write_sealed(folder / "manifest.json", manifest)
