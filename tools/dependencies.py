@@ -4,6 +4,7 @@
 
 A stage depends on the modules that it imports, directly or through others, as far as they can
 change its result. Imports within functions count, too; those for annotations alone do not.
+A template belongs to the module whose name it carries.
 """
 
 import io
@@ -44,6 +45,13 @@ def source(module: str) -> str:
     return f"{path}.py" if (ROOT / f"{path}.py").is_file() else f"{path}/__init__.py"
 
 
+def files_of(module: str) -> list[str]:
+    """A module's own file, and the templates beside it that carry its name."""
+    path = ROOT / source(module)
+    templates = path.parent.glob(f"{path.stem}.*.jinja")
+    return [source(module), *(str(one.relative_to(ROOT)) for one in templates)]
+
+
 def code_of(graph: grimp.ImportGraph, stage: str) -> list[str]:
     """The files whose content can change the result of a stage, sorted."""
     waiting, reached = [f"pixelproof.stages.{stage}"], set()
@@ -53,7 +61,7 @@ def code_of(graph: grimp.ImportGraph, stage: str) -> list[str]:
             continue
         reached.add(module)
         waiting += graph.find_modules_directly_imported_by(module)
-    return sorted(source(one) for one in reached)
+    return sorted(path for module in reached for path in files_of(module))
 
 
 def body(stage: Any) -> Any:

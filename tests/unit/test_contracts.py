@@ -113,7 +113,11 @@ def test_make_deps_changes_nothing(running: grimp.ImportGraph) -> None:
 def test_deps_hold_the_code_that_can_change_the_result(
     running: grimp.ImportGraph, pipeline: Any, stage: str
 ) -> None:
-    deps = {one for one in dependencies.body(pipeline[stage])["deps"] if one.startswith("src/")}
+    deps = {
+        one
+        for one in dependencies.body(pipeline[stage])["deps"]
+        if one.startswith("src/") and one.endswith(".py")
+    }
     ours = {
         dependencies.source(one): one for one in running.modules if one.startswith("pixelproof")
     }
@@ -130,6 +134,13 @@ def modules_of(hint: Any) -> set[str]:
     module = getattr(hint, "__module__", "")
     home = {module} if module.startswith("pixelproof.params.") else set()
     return home.union(*map(modules_of, inner))
+
+
+def test_the_page_depends_on_its_template(pipeline: Any) -> None:
+    path = "src/pixelproof/reporting/page.html.jinja"
+    assert (ROOT / path).is_file()
+    stages = [stage for stage in STAGES if path in dependencies.body(pipeline[stage])["deps"]]
+    assert stages == ["compare"]
 
 
 @pytest.mark.parametrize("stage", STAGES)

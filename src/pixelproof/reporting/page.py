@@ -19,7 +19,6 @@ from pixelproof.reporting.gradient_masking import Check
 from pixelproof.reporting.paper_claims import Claim
 from pixelproof.reporting.report import result_markdown, result_name
 from pixelproof.reporting.tables import tables
-from pixelproof.reporting.template import FAILED, PAGE
 from pixelproof.reporting.verdict import judgements, verdict
 from pixelproof.reporting.wording import left_out, reference
 from pixelproof.system import files
@@ -44,7 +43,7 @@ def write_page(
         path: Of the HTML file; written whole or not at all.
     """
     summary = comparison.summary
-    text = _template(PAGE).render(
+    text = _template().render(
         verdict=verdict(summary),
         answers=judgements(summary),
         steps=next_steps(summary),
@@ -71,18 +70,19 @@ def write_page(
 
 def failed_page(reason: str) -> str:
     """A page that says why there is no result."""
-    return _template(FAILED).render(reason=reason)
+    return _template().render(reason=reason)
 
 
-def _template(text: str) -> jinja2.Template:
+def _template() -> jinja2.Template:
     environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("pixelproof.reporting", "."),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         extensions=["jinja2.ext.loopcontrols"],
     )
     environment.filters["slug"] = lambda words: re.sub(r"\W+", "-", words.lower())
-    return environment.from_string(text)
+    return environment.get_template("page.html.jinja")
 
 
 def made_from(summary: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ from ruamel.yaml.error import YAMLError
 from pixelproof.paths import IMAGES, LEDGER, METRICS, MODELS
 from pixelproof.system import files
 
+CODE = "src/"  # where what the stages run lies, templates among it
 LOCK = Path("dvc.lock")
 PARAMS = Path("params.yaml")
 SHOWN = 4  # differences of one kind that are named
@@ -184,7 +185,7 @@ def _changed_code(stages: Stages) -> list[str]:
         dep["path"]: dep.get("md5")
         for body in stages.values()
         for dep in body.get("deps", [])
-        if dep["path"].endswith(".py")
+        if dep["path"].startswith(CODE)
     }
     return [one for one, md5 in known.items() if Path(one).is_file() and _md5(Path(one)) != md5]
 

@@ -103,7 +103,7 @@ def pipeline_key(params: Params) -> str:
     del content["compute"], content["gate"]
     stages = Path("dvc.yaml")
     text = stages.read_text(encoding="utf-8") if stages.is_file() else ""
-    sources = sorted(set(re.findall(r"- (src/\S+\.py)$", text, re.MULTILINE)))
+    sources = sorted(set(re.findall(r"- (src/\S+)$", text, re.MULTILINE)))
     hashes = [files.sha256(Path(one)) for one in sources if Path(one).is_file()]
     return files.content_hash([content, data_digest(params), text, hashes])
 
