@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pixelproof.params.project import load_params
 from pixelproof.system.processes import environment
-from pixelproof.tracking import outbox, records
+from pixelproof.tracking import outbox, records, stage_records
 
 RUNS = 5
 RESULTS = Path(__file__).with_name("results.json")
@@ -48,7 +48,7 @@ def written_down() -> float:
         for name in params.stages:
             stage, _, item = name.partition("@")
             start = time.perf_counter()
-            found = records.of_stage(params, stage, item or None)
+            found = stage_records.of_stage(params, stage, item or None)
             outbox.put(found, name, records.pipeline_key(params), None)
             total += time.perf_counter() - start
     return total

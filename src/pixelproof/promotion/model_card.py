@@ -6,7 +6,7 @@ from typing import Any
 from pixelproof.params.project import Params
 from pixelproof.paths import IMAGES
 from pixelproof.system import files
-from pixelproof.tracking import records
+from pixelproof.tracking import records, stage_records
 
 
 def _cell(entry: Mapping[str, float] | None, scale: float, digits: int) -> str:
@@ -43,7 +43,7 @@ def model_card(params: Params, name: str, verdict: Mapping[str, Any]) -> str:
         verdict: What the gate said, and on which draws.
     """
     splits = files.read_json(IMAGES / "manifest.json")["splits"]
-    made = records.model_params(params, name)
+    made = stage_records.model_params(params, name)
     trained = ", ".join(
         f"{key} {made[key]}" for key in ("classifier", "weights", "n", "values", "epochs", "seed")
     )

@@ -13,7 +13,7 @@ from pixelproof.promotion.fresh_draws import reference, weights_of
 from pixelproof.promotion.registry import Registry
 from pixelproof.promotion.version import Version
 from pixelproof.system import files, git
-from pixelproof.tracking import records
+from pixelproof.tracking import records, stage_records
 from pixelproof.tracking.sending import Sender
 
 PI_TAGS = ("pi", "pi_low", "pi_high", "pi.reference")  # what `monitor` compares with
@@ -31,7 +31,7 @@ def register(params: Params, registry: Registry, name: str, pi: Mapping[str, flo
     Raises:
         ServiceError: MLflow does not answer.
     """
-    record = dataclasses.replace(records.training(params, name), started=time.time())
+    record = dataclasses.replace(stage_records.training(params, name), started=time.time())
     pipeline = records.pipeline_key(params)
     model, run = Sender(registry.tracker).keep_model(record, pipeline)
     tags = _origin_tags(params, name, registry.tracker.find_pipeline(pipeline) or "")

@@ -16,7 +16,7 @@ from pathlib import Path
 from pixelproof.errors import PixelproofError, ServiceError, one_line
 from pixelproof.params.project import Params
 from pixelproof.system import files
-from pixelproof.tracking import outbox, records
+from pixelproof.tracking import outbox, records, stage_records
 from pixelproof.tracking.client import Tracker
 from pixelproof.tracking.records import Record
 from pixelproof.tracking.sending import Sender
@@ -90,7 +90,7 @@ def tell(params: Params, stage: str, item: str | None, started: float) -> None:
     name = stage if item is None else f"{stage}@{item}"
     sender = os.environ.get(SENDER)
     try:
-        _put(params, records.of_stage(params, stage, item), name, started, os.environ)
+        _put(params, stage_records.of_stage(params, stage, item), name, started, os.environ)
         if not (sender and Path(f"/proc/{sender}").exists()):
             send()
     except PixelproofError as error:  # the stage's work is done and must not be done again
@@ -183,7 +183,7 @@ def track_pipeline(params: Params, source: str, logged: str | None = None) -> It
     try:
         told = {PARENT: parent, SENDER: str(os.getpid())} | ({LOGGED: logged} if logged else {})
         yield Tracked(told, tracker.address(parent))
-        _put(params, records.of_everything(params), "", time.time(), told)
+        _put(params, stage_records.of_everything(params), "", time.time(), told)
         status = "FINISHED"
     except BaseException as error:
         status = "FAILED" if isinstance(error, Exception) else "KILLED"

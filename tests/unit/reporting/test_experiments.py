@@ -33,7 +33,7 @@ from pixelproof.reporting.report import read_results, result_table
 from pixelproof.reporting.results import results
 from pixelproof.reporting.rows import common_images
 from pixelproof.reporting.verdict import judge
-from pixelproof.tracking.records import comparison
+from pixelproof.tracking.stage_records import comparison
 from tests.conftest import ROOT, write_data, write_params
 
 EPSILON, QUERIES, ROWS = 40, 3, (1, 4)
