@@ -1,12 +1,11 @@
 """Everything that runs by itself, on one machine: `pixelproof serve`."""
 
-import fcntl
 import os
 import socket
 import sys
 import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +37,7 @@ from pixelproof.operations.servers import (
     published,
 )
 from pixelproof.operations.supervisor import Service, ServiceLog, Services
+from pixelproof.system.locks import hold
 from pixelproof.system.projects import Project, read_project
 from pixelproof.tracking.client import Tracker
 from pixelproof.tracking.store import check_store, find_store, plain, server_of
@@ -49,22 +49,16 @@ LOG = Path("mlruns/serve.log")
 NOTIFY = "PIXELPROOF_NOTIFY"  # a notification block, TYPE/NAME
 
 
-@contextmanager
-def _only_one() -> Iterator[None]:
+def _only_one() -> AbstractContextManager[None]:
     """Hold Prefect's folder: two servers over one database would schedule beside each other."""
     from prefect.settings import PREFECT_HOME
 
     home = Path(str(PREFECT_HOME.value()))
-    home.mkdir(parents=True, exist_ok=True)
-    with (home / "pixelproof-serve.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ServiceError(
-                f"{home}: another `pixelproof serve` uses it; end that one, or set PREFECT_HOME to "
-                "another folder"
-            ) from None
-        yield
+    busy = ServiceError(
+        f"{home}: another `pixelproof serve` uses it; end that one, or set PREFECT_HOME to "
+        "another folder"
+    )
+    return hold(home / "pixelproof-serve.lock", busy)
 
 
 def _answers(url: str) -> bool:

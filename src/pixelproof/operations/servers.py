@@ -1,6 +1,5 @@
 """Servers on this machine: how each is started, who may reach it, and how one gets in."""
 
-import fcntl
 import os
 import secrets
 import socket
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from pixelproof.errors import ParameterError, ServiceError
 from pixelproof.operations.guard import APP, hosts, origins
+from pixelproof.system.locks import hold, is_held
 from pixelproof.tracking.store import Store
 
 PREFECT_URL, PREFECT_AUTH = "PREFECT_API_URL", "PREFECT_API_AUTH_STRING"
@@ -154,16 +154,15 @@ def published(path: Path, access: Mapping[str, str]) -> Iterator[None]:
     if not access:
         yield
         return
+    busy = ServiceError(f"{path}: another process serves this project; end that one first")
     if find_access(path):
-        raise ServiceError(f"{path}: another process serves this project; end that one first")
+        raise busy
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     partial.unlink(missing_ok=True)
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        file.write("".join(f"{name}={value}\n" for name, value in access.items()))
-        file.flush()
+    os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    with hold(partial, busy):  # the file keeps its lock when it gets its final name
+        partial.write_text("".join(f"{name}={value}\n" for name, value in access.items()), "utf-8")
         partial.replace(path)
         try:
             yield
@@ -173,12 +172,10 @@ def published(path: Path, access: Mapping[str, str]) -> Iterator[None]:
 
 def find_access(path: Path = ACCESS) -> dict[str, str]:
     """How this project's servers are reached that run now, as variables; empty where none do."""
-    try:
-        with path.open(encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return dict(line.rstrip("\n").split("=", 1) for line in file if "=" in line)
-            return {}  # nobody holds it: left by a process that was killed
-    except OSError:
+    if not is_held(path):  # missing, or left by a process that was killed
         return {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError:  # it has gone meanwhile
+        return {}
+    return dict(line.split("=", 1) for line in lines if "=" in line)

@@ -1,6 +1,5 @@
 """A worktree of its own for scheduled runs: a person's parameters, lock and data stay untouched."""
 
-import fcntl
 import os
 import shutil
 import subprocess
@@ -25,6 +24,7 @@ from pixelproof.errors import (
 from pixelproof.params.profiles import as_params
 from pixelproof.params.project import Params, load_params
 from pixelproof.system import files
+from pixelproof.system.locks import hold
 from pixelproof.system.processes import bound, environment
 
 FOLDER = Path(".pixelproof/worktrees")
@@ -84,12 +84,8 @@ def worktree(root: Path, revision: str, name: str) -> Iterator[Path]:
     except PipelineError:
         raise ParameterError(f"revision: expected one that git knows, got {revision!r}") from None
     tree = root / FOLDER / name
-    tree.parent.mkdir(parents=True, exist_ok=True)
-    with tree.with_suffix(".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise PipelineError(f"{tree}: another run works here; wait for it") from None
+    busy = PipelineError(f"{tree}: another run works here; wait for it")
+    with hold(tree.with_suffix(".lock"), busy):
         folder = tree / prefix
         _bring(root, tree, folder, commit)
         _share_cache(root, folder)
@@ -246,17 +242,14 @@ def idle(root: Path) -> Iterator[list[Path]]:
     Raises:
         PipelineError: A run is at work in one.
     """
-    found = sorted((root / FOLDER).glob("*.lock"))
-    prefix = _git(root, "rev-parse", "--show-prefix") if found else ""
+    locks = sorted((root / FOLDER).glob("*.lock"))
+    prefix = _git(root, "rev-parse", "--show-prefix") if locks else ""
     with ExitStack() as stack:
-        for path in found:
-            lock = stack.enter_context(path.open("w"))
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise PipelineError(f"{path.with_suffix('')}: a run works here; wait") from None
-        folders = [path.with_suffix("") / prefix for path in found]
-        yield [one for one in folders if (one / "dvc.yaml").is_file()]
+        for path in locks:
+            busy = PipelineError(f"{path.with_suffix('')}: a run works here; wait")
+            stack.enter_context(hold(path, busy))
+        folders = [path.with_suffix("") / prefix for path in locks]
+        yield [folder for folder in folders if (folder / "dvc.yaml").is_file()]
 
 
 def commit_results(folder: Path, branch: str, message: str) -> str:

@@ -7,16 +7,15 @@ bears, from before it becomes champion, the number of the one to go back to: a p
 at any step, and `roll_back` goes by that. `previous` follows, for people's eyes.
 """
 
-import fcntl
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from pixelproof.errors import DataError, IntegrityError, ParameterError
+from pixelproof.errors import DataError, IntegrityError, ParameterError, ServiceError
 from pixelproof.params.gate import Gate
 from pixelproof.promotion.version import (
     BACK,
@@ -29,10 +28,12 @@ from pixelproof.promotion.version import (
     Version,
 )
 from pixelproof.system import files
+from pixelproof.system.locks import hold
 from pixelproof.tracking.client import Tracker
 from pixelproof.tracking.logged_models import create_version, download_model
 from pixelproof.tracking.store import check_store, enabled
 
+LOCK_SECONDS = 300.0
 _FORMS = {  # of the tags that become parts of paths
     WEIGHTS: re.compile(r"[0-9a-f]{64}"),
     MODEL: re.compile(r"[A-Za-z0-9_-]+"),
@@ -53,18 +54,18 @@ class Registry:
         self.name = name
         self.tracker = tracker
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> AbstractContextManager[None]:
         """Hold the right to move the aliases: one process of this user on this machine.
 
-        MLflow has no lock to hold. It is freed when the process ends, however it ends.
+        MLflow itself has no lock to hold.
+
+        Raises:
+            ServiceError: Another process has it, and keeps it.
         """
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        folder = cache / "pixelproof"
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / f"{self.name}.lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+        path = cache / "pixelproof" / f"{self.name}.lock"
+        words = f"{path}: another process has held it for {LOCK_SECONDS:.0f} s; end that one"
+        return hold(path, ServiceError(words), LOCK_SECONDS)
 
     def versions(self) -> list[Version]:
         """All versions, the oldest first."""

@@ -1,20 +1,21 @@
 """Records on their way to the tracking store: written first, sent when it answers."""
 
 import dataclasses
-import fcntl
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from pixelproof.errors import DataError, IntegrityError, one_line
+from pixelproof.errors import DataError, IntegrityError, ServiceError, one_line
 from pixelproof.system import files
+from pixelproof.system.locks import hold
 from pixelproof.tracking.records import Dataset, Record
 
 SPOOL = Path("artifacts/spool")
 REFUSED = SPOOL / "refused"  # what can never be sent
+WAIT_SECONDS = 600.0  # a logged model over a slow line may take as long
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,15 +87,21 @@ def set_aside(path: Path, reason: str) -> None:
     print(f"pixelproof: {target}: {words}; move it back to try again", file=sys.stderr)
 
 
-@contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Hold a folder's lock: one process at a time."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def held(folder: Path) -> AbstractContextManager[None]:
+    """Hold a folder's lock, which one process at a time has.
+
+    Raises:
+        ServiceError: Another process has it, and keeps it.
+    """
+    path = folder / ".lock"
+    words = f"{path}: another process has held it for {WAIT_SECONDS:.0f} s; end that one"
+    return hold(path, ServiceError(words), WAIT_SECONDS)
 
 
 def sending() -> AbstractContextManager[None]:
-    """Hold the right to send, so that no two processes make the same run."""
+    """Hold the right to send, so that no two processes make the same run.
+
+    Raises:
+        ServiceError: Another process sends, and does not come to an end.
+    """
     return held(SPOOL)
