@@ -85,7 +85,8 @@ docs: .venv/docs
 	@echo "site/index.html"
 
 test: check
-	pytest -n $(TEST_PROCESSES) --dist loadfile
+	@# By file, for what a module sets up; the many small ones last, so that all end together.
+	pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 test-fast: setup
 	pytest -n $(TEST_PROCESSES) tests/unit

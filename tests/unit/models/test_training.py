@@ -49,7 +49,17 @@ def weights(classifier: Classifier) -> bytes:
     return b"".join(one.contiguous().numpy().tobytes() for one in state)
 
 
-def test_training_twice_gives_the_same_bits(images: ImageSet) -> None:
+@pytest.fixture(params=[1, 2])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    """So many threads of torch; the other tests leave it at one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+def test_training_twice_gives_the_same_bits(images: ImageSet, threads: int) -> None:
+    assert torch.get_num_threads() == threads
     one, two = start(images), start(images)
     curves = [fine_tune(each, images, None, RECIPE, "toy") for each in (one, two)]
     assert weights(one) == weights(two)
