@@ -1,10 +1,12 @@
 """A toy project: small images of two classes that a tiny network can tell apart."""
 
+import os
 import resource
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -13,6 +15,11 @@ from ruamel.yaml import YAML
 
 from pixelproof.params.project import Params, load_params
 
+if TYPE_CHECKING:
+    from tests.support.toys import Toys
+
+# Before torch is loaded: the toy's batches are too small to share, and tests run side by side.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 ROOT = Path(__file__).parent.parent
 SIZE = 16
 collect_ignore = ["support/broken_network.py"]  # it cannot be imported, as it should
@@ -54,13 +61,27 @@ def no_room_beyond(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+def enter_project(folder: Path, patch: pytest.MonkeyPatch) -> Path:
+    """Fill a folder with toy images, toy parameters and the tiny network, and work in it."""
+    patch.chdir(folder)
+    patch.setenv("PIXELPROOF_TRACKING", "off")
+    write_data(folder / "data")
+    write_params(folder / "params.yaml")
+    shutil.copy(ROOT / "tests" / "support" / "tiny_network.py", folder)
+    patch.syspath_prepend(str(folder))
+    return folder
+
+
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with toy images, toy parameters and the tiny network; the working directory."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PIXELPROOF_TRACKING", "off")
-    write_data(tmp_path / "data")
-    write_params(tmp_path / "params.yaml")
-    shutil.copy(ROOT / "tests" / "support" / "tiny_network.py", tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    return tmp_path
+    return enter_project(tmp_path, monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def toys(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> "Toys":
+    """Copies of the toy project; the processes of a session share the first of each."""
+    from tests.support.toys import Toys  # which imports this module
+
+    own = tmp_path_factory.getbasetemp()
+    return Toys(own.parent if hasattr(request.config, "workerinput") else own)

@@ -20,7 +20,8 @@ from ruamel.yaml import YAML
 from pixelproof.params.project import load_params
 from pixelproof.params.validation import RESERVED
 from tests.conftest import ROOT
-from tests.support.repository import make_repository, run
+from tests.support.repository import run
+from tests.support.toys import Toys
 
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")  # within DVC
 MARKS = Path("marks")
@@ -71,10 +72,10 @@ def plain(value: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repo]:
+def project(toys: Toys, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repo]:
     """Every stage has run once, so the run cache knows all of them."""
     with pytest.MonkeyPatch.context() as patch:
-        root = make_repository(tmp_path_factory.mktemp("keys"))
+        root = toys.fresh(tmp_path_factory.mktemp("keys"))
         patch.chdir(root)
         patch.setenv("DVC_NO_ANALYTICS", "1")
         content = plain(spelled_out())

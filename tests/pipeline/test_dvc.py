@@ -2,22 +2,23 @@
 
 import re
 import shlex
+import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from tests.conftest import ROOT, draw_image
-from tests.support.repository import ENVIRONMENT, make_repository, run, running
+from tests.support.repository import ENVIRONMENT, run, running
+from tests.support.toys import STAGES, Toys, ran
+from tests.support.waiting import wait
 
 
-def repro(root: Path) -> set[str]:
+def repro(root: Path, *options: str) -> set[str]:
     """Run the pipeline; returns the stages that ran."""
-    out = run(root, "dvc", "repro", off=True)
-    return {line.split("'")[1] for line in out.splitlines() if line.startswith("Running stage")}
+    return ran(run(root, "dvc", "repro", *options, off=True))
 
 
 def edit(root: Path, old: str, new: str) -> None:
@@ -27,11 +28,9 @@ def edit(root: Path, old: str, new: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def repository(toys: Toys, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone's layout with toy images and parameters, run once."""
-    root = make_repository(tmp_path_factory.mktemp("repository"))
-    assert len(repro(root)) == 10
-    return root
+    return toys.committed(tmp_path_factory.mktemp("repository"))
 
 
 def test_nothing_to_do(repository: Path) -> None:
@@ -48,20 +47,20 @@ def test_a_changed_arm_runs_again_with_its_evaluation_alone(repository: Path) ->
 
 def test_changed_test_draws_retrain_nothing(repository: Path) -> None:
     edit(repository, "test_seed: 6", "test_seed: 60")
-    ran = repro(repository)
-    assert "generate" in ran
-    assert "evaluate@baseline" in ran
-    assert not {stage for stage in ran if stage.startswith(("baseline", "finetune", "attack"))}
+    stages = repro(repository)
+    assert "generate" in stages
+    assert "evaluate@baseline" in stages
+    assert not {stage for stage in stages if stage.startswith(("baseline", "finetune", "attack"))}
 
 
 def test_a_changed_byte_in_the_data_is_noticed(repository: Path) -> None:
     victim = repository / "data" / "bad" / "000.png"
     victim.unlink()
     draw_image(0, 12345).save(victim)
-    assert "select" in repro(repository)
+    assert repro(repository, "select") == {"select"}
     victim.unlink()
     draw_image(0, 0).save(victim)
-    repro(repository)
+    assert repro(repository) == set(), "DVC's run cache has it"
 
 
 def test_images_of_another_size_are_refused_and_the_advice_makes_new_ones(repository: Path) -> None:
@@ -94,6 +93,8 @@ def test_a_stage_dies_with_the_dvc_that_started_it(repository: Path, shell: str)
     if not Path(shell).exists():
         pytest.skip(f"no {shell} here")
     edit(repository, "epochs: 4", "epochs: 4000")
+    checkpoints = repository / "artifacts" / "checkpoints" / "baseline"
+    shutil.rmtree(checkpoints, ignore_errors=True)
     environment = ENVIRONMENT | {
         "SHELL": shell,
         "PIXELPROOF_TRACKING": "off",
@@ -101,17 +102,11 @@ def test_a_stage_dies_with_the_dvc_that_started_it(repository: Path, shell: str)
     process = subprocess.Popen(
         ["dvc", "repro"], cwd=repository, env=environment, stdout=subprocess.DEVNULL
     )
-    end = time.monotonic() + 60
-    stages: list[int] = []
-    while not stages and time.monotonic() < end:
-        stages = running(repository, "stage baseline")
-        time.sleep(0.1)
-    time.sleep(3)  # well into the training
+    wait(lambda: list(checkpoints.glob("*/state.pt")))
+    assert running(repository, "stage baseline"), "in the midst of the training"
     process.send_signal(signal.SIGKILL)
     process.wait()
-    time.sleep(1)
-    assert stages
-    assert not running(repository, "stage baseline")
+    wait(lambda: not running(repository, "stage baseline"), 1)
     assert not list((repository / "artifacts" / "models").glob("*baseline*"))
     edit(repository, "epochs: 4000", "epochs: 4")
     repro(repository)
@@ -122,7 +117,7 @@ def test_links_into_dvcs_cache_do_as_well_as_copies(repository: Path) -> None:
     run(repository, "dvc", "config", "cache.type", "symlink")
     run(repository, "dvc", "checkout", "-q", "--relink")
     assert (repository / "data" / "bad" / "000.png").is_symlink()
-    run(repository, "dvc", "repro", "-q", "-f", off=True)
+    assert repro(repository, "-f") == STAGES
     for name in ("images/train.npy", "models/clean/model.safetensors", "ledger/clean.parquet"):
         assert (repository / "artifacts" / name).is_symlink()
     assert (repository / "metrics" / "results.csv").read_bytes() == expected

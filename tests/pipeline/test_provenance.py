@@ -8,20 +8,16 @@ import pytest
 
 from pixelproof.reporting.provenance import changed_params, lock_differences, stages_behind
 from tests.conftest import write_data
-from tests.support.repository import make_repository, run
+from tests.support.repository import run
+from tests.support.toys import STAGES, Toys, ran
 
 NOT = "It is NOT the result of what lies here now"
 
 
 @pytest.fixture(scope="module")
-def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def origin(toys: Toys, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with a committed result, and a commit after it."""
-    root = tmp_path_factory.mktemp("provenance") / "origin"
-    root.mkdir()
-    make_repository(root)
-    run(root, "dvc", "repro", "-q", off=True)
-    run(root, "git", "add", "-A")
-    run(root, "git", "commit", "-qm", "run")
+    root = toys.committed(tmp_path_factory.mktemp("provenance") / "origin")
     (root / "NOTES").write_text("a later commit")
     run(root, "git", "add", "-A")
     run(root, "git", "commit", "-qm", "notes")
@@ -103,7 +99,7 @@ def test_without_git(origin: Path) -> None:
 def test_a_clone_that_runs_ends_with_the_committed_lock(origin: Path) -> None:
     root = clone(origin, "again")
     write_data(root / "data")
-    run(root, "dvc", "repro", "-q", off=True)
+    assert ran(run(root, "dvc", "repro", off=True)) == STAGES
     assert run(root, "git", "status", "--porcelain") == ""
     pages = [(one / "reports" / "index.html").read_bytes() for one in (origin, root)]
     assert pages[0] == pages[1]

@@ -1,11 +1,11 @@
 """Damage of every kind, and what comes of the advice that its error gives, followed literally."""
 
+import hashlib
 import os
 import re
 import shlex
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,18 +19,17 @@ from pixelproof.params.project import load_params
 from pixelproof.reporting.show import show
 from pixelproof.system.files import sha256
 from tests.conftest import draw_image
-from tests.support.repository import ENVIRONMENT, make_repository, run, running
+from tests.support.repository import ENVIRONMENT, run, running
+from tests.support.toys import Toys
+from tests.support.waiting import wait
 
 CACHE = Path(".dvc/cache/files/md5")
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(toys: Toys, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project that has run, then changed images and parameters, and run again."""
-    root = make_repository(tmp_path_factory.mktemp("whole"))
-    run(root, "dvc", "repro", off=True)
-    run(root, "git", "add", "-A")
-    run(root, "git", "commit", "-qm", "first")
+    root = toys.committed(tmp_path_factory.mktemp("whole"))
     draw_image(0, 999).save(root / "data" / "bad" / "999.png")
     text = (root / "params.yaml").read_text()
     (root / "params.yaml").write_text(text.replace("resamples: 500", "resamples: 600"))
@@ -52,8 +51,7 @@ def root(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def md5_of(path: Path) -> str:
-    done = subprocess.run(["md5sum", path], capture_output=True, text=True, check=True)
-    return done.stdout.split()[0]
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
 
 
 def object_of(path: Path) -> Path:
@@ -308,9 +306,7 @@ def test_a_run_at_work_is_waited_for(root: Path) -> None:
         stdout=subprocess.DEVNULL,
     )
     try:
-        end = time.monotonic() + 90
-        while not running(root, "stage baseline") and time.monotonic() < end:
-            time.sleep(0.1)
+        wait(lambda: running(root, "stage baseline"))
         flip(object_of(Path("artifacts/ledger/clean.parquet")))
         said = run(root, "pixelproof", "repair", code=1)
         assert "DVC is at work here; wait for it, then run `pixelproof repair` again" in said

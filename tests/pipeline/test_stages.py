@@ -21,7 +21,7 @@ from pixelproof.data.image_set import load_images
 from pixelproof.data.reading import read_image, to_array
 from pixelproof.evaluation.ledger import read_ledger
 from pixelproof.params.project import load_params
-from tests.conftest import ROOT, write_params
+from tests.conftest import ROOT, enter_project, write_params
 
 STEPS = [
     ["select"],
@@ -37,11 +37,24 @@ STEPS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def run_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project after all stages."""
+    with pytest.MonkeyPatch.context() as patch:
+        root = enter_project(tmp_path_factory.mktemp("stages"), patch)
+        for step in STEPS:
+            assert main.main(["stage", *step]) == 0
+    return root
+
+
 @pytest.fixture
-def finished(project: Path) -> Path:
-    for step in STEPS:
-        assert main.main(["stage", *step]) == 0
-    return project
+def finished(run_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it; the working directory."""
+    shutil.copytree(run_once, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PIXELPROOF_TRACKING", "off")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path
 
 
 def test_each_stage_leaves_what_the_next_needs(finished: Path) -> None:

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.repository import make_repository, run
+from tests.support.repository import run
+from tests.support.toys import Toys, ran
 
 
 @pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def repository(toys: Toys, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The toy study and another, of an original and an arm with other names; the toy has run."""
-    root = make_repository(tmp_path_factory.mktemp("studies"))
+    root = toys.committed(tmp_path_factory.mktemp("studies"))
     (root / "profiles").mkdir()
     text = (root / "params.yaml").read_text()
     (root / "profiles" / "toy.yaml").write_text(text)
@@ -21,16 +22,13 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for rest in (":\n", ": {origin"):
         other = other.replace(f"\n  baseline{rest}", f"\n  first{rest}")
     (root / "profiles" / "other.yaml").write_text(other)
-    run(root, "dvc", "repro", "-q", off=True)
     run(root, "git", "add", "-A")
-    run(root, "git", "commit", "-qm", "run")
+    run(root, "git", "commit", "-qm", "profiles")
     return root
 
 
-def ran(root: Path) -> set[str]:
-    """The stages that `dvc repro` runs, those that the cache gives back left out."""
-    said = run(root, "dvc", "repro", off=True)
-    return {line.split("'")[1] for line in said.splitlines() if line.startswith("Running stage")}
+def repro(root: Path) -> set[str]:
+    return ran(run(root, "dvc", "repro", off=True))
 
 
 def test_the_way_to_another_study_and_back_trains_nothing_twice(repository: Path) -> None:
@@ -38,23 +36,23 @@ def test_the_way_to_another_study_and_back_trains_nothing_twice(repository: Path
         name: (repository / name).read_bytes() for name in ("dvc.lock", "metrics/results.csv")
     }
     run(repository, "pixelproof", "profile", "use", "other")
-    assert {"baseline@first", "finetune@stuck-9", "evaluate@clean"} <= ran(repository)
+    assert {"baseline@first", "finetune@stuck-9", "evaluate@clean"} <= repro(repository)
     assert {path.name for path in (repository / "artifacts/models").iterdir()} == {
         "first",
         "clean",
         "stuck-9",
     }
     run(repository, "pixelproof", "profile", "use", "toy")
-    assert ran(repository) == {"compare"}
+    assert repro(repository) == {"compare"}
     for name, content in before.items():
         assert (repository / name).read_bytes() == content, name
-    assert ran(repository) == set()
+    assert repro(repository) == set()
 
 
 def test_what_another_study_left_is_no_input(repository: Path) -> None:
     folder = repository / "artifacts" / "adversarial"
     shutil.copytree(folder / "baseline", folder / "stranger")
-    assert ran(repository) == set()
+    assert repro(repository) == set()
 
 
 def test_an_added_and_a_removed_arm_take_a_repro_alone(repository: Path) -> None:
@@ -65,9 +63,9 @@ def test_an_added_and_a_removed_arm_take_a_repro_alone(repository: Path) -> None
     )
     added = added.replace("  stuck-8: {origin", "  full-8: {origin: baseline}\n  stuck-8: {origin")
     path.write_text(added)
-    assert ran(repository) == {"generate", "finetune@full-8", "evaluate@full-8", "compare"}
+    assert repro(repository) == {"generate", "finetune@full-8", "evaluate@full-8", "compare"}
     path.write_text(text)
-    assert ran(repository) <= {"generate", "compare"}
+    assert repro(repository) <= {"generate", "compare"}
     assert not (repository / "artifacts/models/full-8").exists()
     run(repository, "pixelproof", "profile", "use", "toy")
     assert (repository / "dvc.lock").read_bytes() == lock

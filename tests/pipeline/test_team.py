@@ -5,19 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.repository import make_repository, run
+from tests.support.repository import run
+from tests.support.toys import Toys
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared(toys: Toys, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A toy project that has run, and was pushed to a remote in a folder."""
-    root = make_repository(tmp_path_factory.mktemp("shared"))
+    root = toys.committed(tmp_path_factory.mktemp("shared"))
     text = (root / "params.yaml").read_text()
     (root / "params.yaml").write_text(f"# what we try\n{text}  # how sure\n")
-    run(root, "dvc", "repro", "-q", off=True)
     run(root, "dvc", "remote", "add", "-q", "-d", "team", str(root.with_name("remote")))
     run(root, "git", "add", "-A")
-    run(root, "git", "commit", "-qm", "run")
+    run(root, "git", "commit", "-qm", "comments and a remote")
     assert "files pushed" in run(root, "dvc", "push")
     return root
 

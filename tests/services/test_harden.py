@@ -6,19 +6,20 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conftest import ROOT
-from tests.support.repository import ENVIRONMENT, make_repository, run, running
+from tests.support.repository import ENVIRONMENT, run, running
+from tests.support.toys import Toys
+from tests.support.waiting import busy, wait
 
 
 @pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = make_repository(tmp_path_factory.mktemp("flow"))
+def repository(toys: Toys, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = toys.fresh(tmp_path_factory.mktemp("flow"))
     (root / "flows").mkdir()
     shutil.copy(ROOT / "flows" / "harden.py", root / "flows")
     return root
@@ -43,7 +44,7 @@ def start(root: Path) -> "subprocess.Popen[str]":
 
 def finish(root: Path, code: int = 0) -> str:
     process = start(root)
-    out, _ = process.communicate(timeout=300)
+    out, _ = process.communicate()
     assert process.returncode == code, out
     return out
 
@@ -148,19 +149,16 @@ def test_nothing_lives_on_and_the_next_run_resumes(
     checkpoints = repository / "artifacts" / "checkpoints"
     shutil.rmtree(checkpoints, ignore_errors=True)
     process = start(repository)
-    end = time.monotonic() + 120
-    while not list(checkpoints.glob("*/*/state.pt")) and time.monotonic() < end:
-        time.sleep(0.1)
+    wait(lambda: list(checkpoints.glob("*/*/state.pt")), 120)
     assert running(repository, "stage finetune")
     assert any("uvicorn" in line for line in left(repository))
     if number == signal.SIGINT:
         os.killpg(process.pid, number)  # Ctrl-C reaches all of a terminal's group
     else:
         process.send_signal(number)
-    process.communicate(timeout=15)
+    process.communicate(timeout=15 * busy())
     assert process.returncode != 0
-    time.sleep(1)
-    assert not left(repository)
+    wait(lambda: not left(repository), 1)
     assert list(checkpoints.glob("*/*/state.pt"))
     if number == signal.SIGKILL:
         finish(repository)

@@ -6,19 +6,22 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from tests.support.repository import make_repository, run
+from tests.support.repository import run
+from tests.support.toys import Toys, ran
 
 
 @pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def repository(toys: Toys, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A toy project with two results, each committed and tracked."""
-    root = make_repository(tmp_path_factory.mktemp("lookback"))
-    text = (root / "params.yaml").read_text().replace("epochs: 4", "epochs: 1")
-    for version in (text, text.replace("learning_rate: 0.02", "learning_rate: 0.0001")):
-        (root / "params.yaml").write_text(version)
-        run(root, "pixelproof", "run")
-        run(root, "git", "add", "-A")
-        run(root, "git", "commit", "-qm", "run")
+    root = toys.tracked(tmp_path_factory.mktemp("lookback"))
+    run(root, "git", "add", "-A")
+    run(root, "git", "commit", "-qm", "run")
+    text = (root / "params.yaml").read_text()
+    other = text.replace("learning_rate: 0.02", "learning_rate: 0.0001")
+    (root / "params.yaml").write_text(other)
+    assert "finetune@clean" in ran(run(root, "pixelproof", "run"))
+    run(root, "git", "add", "-A")
+    run(root, "git", "commit", "-qm", "run")
     return root
 
 

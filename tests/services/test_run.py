@@ -1,8 +1,8 @@
 """What a person starts: the tracked run, and the page of the runs."""
 
+import shutil
 import signal
 import subprocess
-import time
 import urllib.request
 from pathlib import Path
 
@@ -12,13 +12,15 @@ from mlflow import MlflowClient
 from pixelproof.operations import run as workflow
 from pixelproof.params.project import load_params
 from tests.conftest import ROOT
-from tests.support.repository import ENVIRONMENT, make_repository, run, running
+from tests.support.repository import ENVIRONMENT, run, running
 from tests.support.servers import free_port
+from tests.support.toys import Toys
+from tests.support.waiting import busy, wait
 
 
 @pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_repository(tmp_path_factory.mktemp("workflow"))
+def repository(toys: Toys, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return toys.fresh(tmp_path_factory.mktemp("workflow"))
 
 
 def edit(root: Path, old: str, new: str) -> None:
@@ -34,14 +36,15 @@ def status(root: Path) -> list[str]:
     return [str(one.info.status) for one in found]
 
 
-def start_and_wait_for(root: Path, words: str) -> "subprocess.Popen[bytes]":
+def start_training(root: Path) -> "subprocess.Popen[bytes]":
+    """A run that is in the midst of the training of the original."""
+    checkpoints = root / "artifacts" / "checkpoints"
+    shutil.rmtree(checkpoints, ignore_errors=True)
     process = subprocess.Popen(
         ["pixelproof", "run"], cwd=root, env=ENVIRONMENT, stdout=subprocess.DEVNULL
     )
-    end = time.monotonic() + 120
-    while not running(root, words) and time.monotonic() < end:
-        time.sleep(0.1)
-    time.sleep(3)
+    wait(lambda: list(checkpoints.glob("*/*/state.pt")), 120)
+    assert running(root, "stage baseline")
     return process
 
 
@@ -53,11 +56,10 @@ def test_nothing_outlives_the_run(
     repository: Path, number: signal.Signals, code: int, left: str
 ) -> None:
     edit(repository, "epochs: 4", f"epochs: {4000 + number}")
-    process = start_and_wait_for(repository, "stage baseline")
+    process = start_training(repository)
     process.send_signal(number)
-    assert process.wait(15) == code
-    time.sleep(1)
-    assert not running(repository, "")
+    assert process.wait(15 * busy()) == code
+    wait(lambda: not running(repository, ""), 1)
     assert status(repository)[0] == left
     edit(repository, f"epochs: {4000 + number}", "epochs: 4")
 
@@ -105,11 +107,11 @@ def test_the_page_opens_on_the_experiment(repository: Path) -> None:
         assert process.stdout is not None
         line = process.stdout.readline()
         assert f"http://127.0.0.1:{port}/#/experiments/1/runs" in line
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60) as answer:
             assert answer.status == 200
     finally:
         process.send_signal(signal.SIGINT)  # as Ctrl-C
-        process.communicate(timeout=20)
+        process.communicate(timeout=20 * busy())
     assert process.returncode == 0
     with pytest.raises(OSError, match="refused"):
-        urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10)
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60)

@@ -9,18 +9,14 @@ import pytest
 
 from pixelproof.cli.main import main
 from tests.conftest import ROOT
-from tests.support.repository import ENVIRONMENT, make_repository, run, run_with
-
-
-def _new(folder: Path) -> Path:
-    folder.mkdir()
-    return folder
+from tests.support.repository import ENVIRONMENT, run, run_with
+from tests.support.toys import Toys
 
 
 @pytest.fixture
-def archive(tmp_path: Path) -> Path:
+def archive(toys: Toys, tmp_path: Path) -> Path:
     """A project without git, as out of a downloaded archive."""
-    root = make_repository(_new(tmp_path / "archive"))
+    root = toys.fresh(tmp_path / "archive")
     shutil.rmtree(root / ".git")
     return root
 
@@ -39,8 +35,10 @@ def test_without_git_the_remedy_is_named_and_works(archive: Path, command: str) 
 @pytest.mark.parametrize(
     "command", [["pixelproof", "serve"], ["python", str(ROOT / "flows" / "harden.py")]]
 )
-def test_a_home_that_cannot_be_written_is_named(tmp_path: Path, command: list[str]) -> None:
-    root = make_repository(_new(tmp_path / "project"))
+def test_a_home_that_cannot_be_written_is_named(
+    toys: Toys, tmp_path: Path, command: list[str]
+) -> None:
+    root = toys.fresh(tmp_path / "project")
     kept = {key: one for key, one in ENVIRONMENT.items() if not key.startswith("PREFECT")}
     said = run_with(kept | {"HOME": "/proc/nobody"}, root, *command, code=3)
     (line,) = [one for one in said.splitlines() if one.startswith("pixelproof: ")]
@@ -55,10 +53,12 @@ def test_a_link_to_itself_in_the_images_is_one_line(project: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["mlruns/mlflow.db", "artifacts/spool/session"])
-def test_garbage_where_a_file_of_ours_lies_is_one_line(tmp_path: Path, name: str) -> None:
-    root = make_repository(_new(tmp_path / "project"))
+def test_garbage_where_a_file_of_ours_lies_is_one_line(
+    toys: Toys, tmp_path: Path, name: str
+) -> None:
+    root = toys.fresh(tmp_path / "project")
     path = root / name
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(bytes(range(256)) * 20)
     if name == "artifacts/spool/session":
         run(root, "pixelproof", "stage", "select")

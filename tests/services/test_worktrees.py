@@ -16,14 +16,15 @@ from pixelproof.operations.worktrees import (
 )
 from pixelproof.tracking import store
 from tests.conftest import write_data
-from tests.support.repository import ENVIRONMENT, make_repository, run
+from tests.support.repository import ENVIRONMENT, run
+from tests.support.toys import Toys
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def root(toys: Toys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for key in ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"):
         monkeypatch.setenv(key, ENVIRONMENT[key])
-    return make_repository(tmp_path)
+    return toys.fresh(tmp_path)
 
 
 def git(root: Path, *arguments: str) -> str:

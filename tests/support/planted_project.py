@@ -68,8 +68,6 @@ def make_planted(root: Path) -> Path:
     """A repository whose original and arms a hot pixel fools."""
     root.mkdir()
     make_repository(root)
-    (root / "mlruns").mkdir()
-    shutil.copy(ROOT / "mlruns" / ".gitignore", root / "mlruns")
     shutil.copy(ROOT / "tests" / "support" / "planted_networks.py", root)
     commit(root, _planted, "planted")
     return root

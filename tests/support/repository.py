@@ -46,6 +46,8 @@ def make_repository(root: Path) -> Path:
     (root / "src").symlink_to(ROOT / "src")
     shutil.copytree(ROOT / ".dvc" / "plots", root / ".dvc" / "plots")
     shutil.copy(ROOT / ".dvc" / "config", root / ".dvc")
+    (root / "mlruns").mkdir()
+    shutil.copy(ROOT / "mlruns" / ".gitignore", root / "mlruns")
     write_data(root / "data")
     shutil.copy(ROOT / "tests" / "support" / "toy.yaml", root / "params.yaml")
     shutil.copy(ROOT / "tests" / "support" / "tiny_network.py", root)
