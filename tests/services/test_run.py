@@ -111,7 +111,10 @@ def test_the_page_opens_on_the_experiment(repository: Path) -> None:
             assert answer.status == 200
     finally:
         process.send_signal(signal.SIGINT)  # as Ctrl-C
-        process.communicate(timeout=20 * busy())
+        try:
+            process.communicate(timeout=20 * busy())
+        finally:
+            process.kill()  # it leaves nothing behind where this fails
     assert process.returncode == 0
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60)
