@@ -2,7 +2,7 @@
 # Each target sets up what it needs, and is quick when there is nothing to do.
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup data run flow serve ui test test-fast check clean deps schema same accept lock docs
+.PHONY: help setup data run flow serve ui test test-fast check clean deps schema help-page same accept lock docs
 
 PYTHON ?= python3
 TEST_PROCESSES ?= 2
@@ -26,6 +26,7 @@ help:
 	@echo "make accept the same, and then record the results that are here as this code's"
 	@echo "make deps   write the modules that each stage imports into dvc.yaml"
 	@echo "make schema write profiles/params.schema.json, by which an editor checks params.yaml"
+	@echo "make help-page  draw the page of 'pixelproof --help' anew"
 	@echo "make clean  remove what the pipeline made; images, metrics and .venv stay"
 	@echo "make docs   build the documents into site/"
 	@echo "make lock   renew requirements.txt from pyproject.toml"
@@ -74,6 +75,9 @@ deps: setup
 
 schema: setup
 	@python tools/schema.py
+
+help-page: setup
+	@python -m tools.help_page
 
 # What builds the documents is no part of the set-up of `make run`.
 .venv/docs: .venv/ready

@@ -254,12 +254,6 @@ def test_results_that_are_none_are_named(
     assert capsys.readouterr().err.startswith(f"pixelproof: metrics/{name}: ")
 
 
-def test_a_port_beyond_all_ports_is_a_word_of_usage(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        main.main(["ui", "--port", "99999"])
-    assert "--port: expected 1 to 65485, got 99999" in capsys.readouterr().err
-
-
 def test_what_cannot_be_written_is_told_before_the_training(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

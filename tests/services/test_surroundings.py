@@ -21,7 +21,7 @@ def archive(toys: Toys, tmp_path: Path) -> Path:
     return root
 
 
-@pytest.mark.parametrize("command", ["run", "data", "repair", "clean --keep 3", "announce-data"])
+@pytest.mark.parametrize("command", ["run", "data", "repair", "prune --keep 3", "announce-data"])
 def test_without_git_the_remedy_is_named_and_works(archive: Path, command: str) -> None:
     words = ["pixelproof", *command.split()]
     said = run(archive, *words, code=2)

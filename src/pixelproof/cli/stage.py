@@ -21,7 +21,7 @@ _ITEM_OF = {
 }
 
 
-def run_stage(name: str, item: str | None) -> None:
+def run_stage(name: str, item: str | None = None) -> None:
     """Run one stage, and send its record to the tracking store.
 
     Args:
@@ -29,10 +29,12 @@ def run_stage(name: str, item: str | None) -> None:
         item: The baseline, arm or model, for a stage that runs once for each.
 
     Raises:
-        ParameterError: The item is missing, unknown or not wanted.
+        ParameterError: There is no such stage; the item is missing, unknown or not wanted.
     """
-    from pixelproof.params.project import load_params
     from pixelproof.params.validation import choose
+
+    choose("stage", name, STAGES)
+    from pixelproof.params.project import load_params
     from pixelproof.system.processes import die_with_parent
     from pixelproof.system.tuning import keep_memory
     from pixelproof.tracking.session import ready, tell

@@ -1,0 +1,36 @@
+"""Panel Results: the result table, two results side by side, the page of the runs."""
+
+from typing import Annotated
+
+import typer
+
+from pixelproof.cli.options import MlflowAuth, Port
+
+
+def show() -> None:
+    """Print the result table and what it means."""
+    from pixelproof.reporting.show import show as text
+
+    print(text())
+
+
+def diff(
+    first: Annotated[
+        str, typer.Argument(metavar="A", help="A git revision, or the id of an MLflow run.")
+    ],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another.")],
+) -> None:
+    """Compare two runs, or two git revisions."""
+    from pixelproof.tracking.history import compare_results
+
+    print(compare_results(first, second))
+
+
+def ui(
+    port: Port = 5000,
+    mlflow_auth: MlflowAuth = False,
+) -> None:
+    """Serve the MLflow page of the runs."""
+    from pixelproof.operations.run import open_page
+
+    open_page(port, mlflow_auth)
