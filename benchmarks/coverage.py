@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import scipy
-from tqdm import tqdm
+from rich.progress import track
 
 from pixelproof.core.statistics.differences import paired_difference
 from pixelproof.core.statistics.intervals import rate_interval, wilson
@@ -93,9 +93,9 @@ def main() -> None:
     if runs < 1:
         parser.error(f"--runs: expected 1 or more, got {runs}")
     sizes = [(images, rate) for images in RATE_IMAGES for rate in RATES]
-    rates = [simulate_rate(*size, runs) for size in tqdm(sizes, "rates", leave=False)]
+    rates = [simulate_rate(*size, runs) for size in track(sizes, "rates", transient=True)]
     kinds = [(*size, shared) for size in PAIRED for shared in (False, True)]
-    pairs = [simulate_pair(*kind, runs) for kind in tqdm(kinds, "pairs", leave=False)]
+    pairs = [simulate_pair(*kind, runs) for kind in track(kinds, "pairs", transient=True)]
     least = min(row["covered"] for row in rates if row["images"] == max(RATE_IMAGES))
     most = max(row["rejected"] for row in pairs)
     about = {

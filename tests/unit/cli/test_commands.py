@@ -1,14 +1,9 @@
 """The command line: its page of help, mistakes in one line, completion, what a start loads."""
 
-import errno
-import fcntl
 import os
-import pty
 import re
-import struct
 import subprocess
 import sys
-import termios
 from pathlib import Path
 from typing import get_args, get_type_hints
 
@@ -21,28 +16,11 @@ from pixelproof.cli import data
 from pixelproof.cli.app import PANELS, app
 from pixelproof.cli.main import COMPLETION, PAGE, main
 from pixelproof.data.demo import DEMO_SETS
+from tests.support.terminal import on_terminal
 
 START = [sys.executable, "-m", "pixelproof.cli"]
 HEAVY = {"torch", "mlflow", "prefect", "dvc", "pandas", "numpy", "matplotlib", "sklearn"}
 COMMANDS = dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
-
-
-def on_terminal(columns: int, *words: str, **variables: str) -> str:
-    """What a command writes on a terminal of this width."""
-    leader, follower = pty.openpty()
-    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    environment = {**os.environ, "TERM": "xterm-256color", **variables}
-    process = subprocess.Popen([*START, *words], stdout=follower, env=environment)
-    os.close(follower)
-    shown = b""
-    try:
-        while part := os.read(leader, 10_000):
-            shown += part
-    except OSError as error:  # how Linux says that the other end is closed
-        assert error.errno == errno.EIO
-    os.close(leader)
-    assert process.wait() == 0
-    return shown.decode()
 
 
 def test_the_page_shows_every_command_in_its_panel(capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,12 +44,12 @@ def test_the_page_is_the_one_that_typer_draws() -> None:
 
 
 def test_on_a_terminal_the_page_has_colours_and_fits() -> None:
-    wide = on_terminal(200, "--help")
-    assert wide.replace("\r\n", "\n") == PAGE.read_text()
-    narrow = on_terminal(60, "--help")
+    wide = on_terminal([*START, "--help"], 200)
+    assert wide == PAGE.read_text()
+    narrow = on_terminal([*START, "--help"], 60)
     lines = re.sub(r"\x1b\[[\d;]*m", "", narrow).splitlines()
     assert {len(line) for line in lines if line.startswith("╭")} == {60}
-    assert "\x1b[1;36m" not in on_terminal(80, "--help", NO_COLOR="1")
+    assert "\x1b[1;36m" not in on_terminal([*START, "--help"], 80, NO_COLOR="1")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -1,5 +1,4 @@
-import os
-import pty
+import re
 import subprocess
 import sys
 
@@ -7,6 +6,7 @@ import pytest
 
 from pixelproof.system import progress as module
 from pixelproof.system.progress import progress
+from tests.support.terminal import on_terminal
 
 
 def test_a_log_gets_plain_lines(
@@ -25,15 +25,25 @@ def test_a_log_gets_plain_lines(
 
 def test_a_terminal_gets_a_bar() -> None:
     code = (
-        "from pixelproof.system.progress import progress\n"
-        "with progress(4, 'reading') as update:\n"
+        "from pixelproof.system.progress import progress, say\n"
+        "with progress(4, 'reading [a]') as update:\n"
         "    for _ in range(4): update(1)\n"
+        "    say('beside it')\n"
     )
-    leader, follower = pty.openpty()
-    subprocess.run([sys.executable, "-c", code], stderr=follower, check=True)
-    os.close(follower)
-    shown = os.read(leader, 10_000).decode()
-    os.close(leader)
-    assert "reading: 100%" in shown
-    assert "4/4" in shown
-    assert "images/s" in shown
+    shown = on_terminal([sys.executable, "-c", code], 120)
+    shown = re.sub(r"\x1b\[[?\d;]*[a-zA-Z]", "", shown)
+    assert "\nbeside it" in shown.replace("\r", "\n")
+    last = shown.splitlines()[-1]
+    assert last.startswith("reading [a] ━")
+    assert " 100% 4/4 " in last
+    assert " images/s " in last
+
+
+def test_a_log_does_without_the_library_of_bars() -> None:
+    code = (
+        "import sys\n"
+        "from pixelproof.system.progress import progress\n"
+        "with progress(4, 'reading') as update: update(4)\n"
+        "assert 'rich' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, check=True)
