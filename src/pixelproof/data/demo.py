@@ -3,19 +3,14 @@
 import filecmp
 import importlib.util
 import shutil
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from pixelproof.data.imagenet import wordnet_ids
 from pixelproof.errors import DataError, IntegrityError, ServiceError
-from pixelproof.system import files
+from pixelproof.system import dvc, files
 
 CLASS_OF = {0.0: "functional", 1.0: "defective"}  # defect probability -> class
 ELPV_MD5 = "49cb12c01b39b2b2230b6c1fdcf59ac7.dir"  # of the folder, as data.dvc records it
@@ -114,18 +109,13 @@ def fetch(demo: DemoSet, folder: Path) -> str:
                 target = temporary / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source, target)
-    pointer = _pointer(folder)
+    pointer = dvc.pointer_of(folder)
     if folder.name == demo.folder and not pointer.exists() and (folder.parent / ".dvc").is_dir():
         files.write_text(pointer, _pointer_text(demo, chosen.values()))
-    if pointer.is_file() and _recorded_md5(pointer) == demo.md5:
+    if pointer.is_file() and dvc.recorded_hash(pointer) == demo.md5:
         _verify(demo, folder)
         words += "; verified"
     return words
-
-
-def _pointer(folder: Path) -> Path:
-    """The file in which `dvc add` records a folder."""
-    return folder.parent / f"{folder.name}.dvc"
 
 
 def _pointer_text(demo: DemoSet, sources: Collection[Path]) -> str:
@@ -136,40 +126,10 @@ def _pointer_text(demo: DemoSet, sources: Collection[Path]) -> str:
     )
 
 
-def _dvc(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "dvc", *arguments]
-    return subprocess.run(
-        command, cwd=root, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
-
-
-def _reason(failed: subprocess.CompletedProcess[str]) -> str:
-    """What DVC says is wrong: its line of error, or the end of a traceback."""
-    lines = failed.stderr.strip().splitlines()
-    errors = [line for line in lines if line.startswith("ERROR")]
-    return (errors or lines or ["no reason given"])[-1][:300]
-
-
-def _recorded_md5(pointer: Path) -> str:
-    """The hash of the folder that `dvc add` recorded."""
-    if not pointer.is_file():
-        raise DataError(
-            f"{pointer}: missing; run `dvc add {pointer.stem}` after putting images there"
-        )
-    try:
-        content = YAML(typ="safe", pure=True).load(pointer.read_text(encoding="utf-8"))
-        return str(content["outs"][0]["md5"])
-    except (YAMLError, ValueError, LookupError, TypeError):
-        raise DataError(
-            f"{pointer}: expected what `dvc add {pointer.stem}` writes, with outs[0].md5; restore "
-            f"it with git, or run `dvc add {pointer.stem}` again"
-        ) from None
-
-
 def _verify(demo: DemoSet, folder: Path) -> None:
     # Without -f a commit goes through only where the bytes have the recorded hash.
-    pointer = _pointer(folder)
-    committed = _dvc(folder.parent, "commit", pointer.name)
+    pointer = dvc.pointer_of(folder)
+    committed = dvc.run(folder.parent, "commit", pointer.name)
     if committed.returncode == 0:
         return
     if "unable to commit changed stage" in committed.stderr:
@@ -178,7 +138,7 @@ def _verify(demo: DemoSet, folder: Path) -> None:
             f"`pixelproof fetch {demo.name}`, or run `dvc add {folder.name}` if these are your own "
             "images"
         )
-    raise ServiceError(f"{folder}: could not be verified: {_reason(committed)}")
+    raise ServiceError(f"{folder}: could not be verified: {dvc.reason(committed)}")
 
 
 def provide_data(root: Path) -> str:
@@ -200,17 +160,17 @@ def provide_data(root: Path) -> str:
         ServiceError: The images could not be pulled, or DVC could not look at them.
     """
     folder = root / "data"
-    if _recorded_md5(_pointer(folder)) == ELPV_MD5:
+    if dvc.recorded_hash(dvc.pointer_of(folder)) == ELPV_MD5:
         if not folder.exists():
             return fetch(ELPV, folder)
         _verify(ELPV, folder)
         return f"{folder}: there already; verified"
     if not folder.exists():
-        pulled = _dvc(root, "pull", "data.dvc")
+        pulled = dvc.run(root, "pull", "data.dvc")
         if pulled.returncode != 0:
             raise ServiceError(
                 f"{folder}: the images that data.dvc names could not be pulled; set a remote with "
-                f"`dvc remote add -d`, or put them there: {_reason(pulled)}"
+                f"`dvc remote add -d`, or put them there: {dvc.reason(pulled)}"
             )
         return f"{folder}: pulled"
     return f"{folder}: your own images"

@@ -1,11 +1,11 @@
 """Network code that a model folder names runs only where this project names the same code."""
 
 import re
-import subprocess
 from pathlib import Path
 
 from pixelproof.errors import IntegrityError
 from pixelproof.params.project import load_params
+from pixelproof.system import git
 
 PARAMS = Path("params.yaml")
 _CODE = re.compile(r"python:[\w.]+:\w+", re.ASCII)
@@ -48,18 +48,5 @@ def _named_before(architecture: str) -> bool:
         return False
     name = architecture.replace(".", r"\.")
     line = rf"""(classifier|architecture): *["']?{name}["']?[[:space:]]*([,}}#]|$)"""
-    command = [
-        "git",
-        "log",
-        "-1",
-        "--format=%H",
-        "--extended-regexp",
-        f"-G{line}",
-        "--",
-        str(PARAMS),
-    ]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError:  # git is not there
-        return False
-    return bool(done.stdout.strip())
+    log = ("log", "-1", "--format=%H", "--extended-regexp", f"-G{line}", "--", str(PARAMS))
+    return bool(git.query(*log))

@@ -23,8 +23,8 @@ from pixelproof.operations.worktrees import idle
 from pixelproof.params.project import Params, load_params
 from pixelproof.paths import ADVERSARIAL, CHECKPOINTS, LEDGER, MODELS, OTHERS, PLOTS
 from pixelproof.reporting.show import show
+from pixelproof.system import dvc, git
 from pixelproof.system.files import discard
-from pixelproof.system.lockfile import forget_stages
 from pixelproof.system.processes import bound, environment
 from pixelproof.tracking.client import Tracker
 from pixelproof.tracking.pruning import prune_runs
@@ -195,24 +195,15 @@ def prune(keep: int) -> str:
     runs, models = prune_runs(Tracker(store), keep)
     params = load_params()
     unused = _remove_unused(params)
-    forget_stages(params.stages)
+    dvc.forget_stages(params.stages)
     commits = ["--rev", "HEAD", "--num", str(keep), "--all-experiments"]
-    revision = commits if _has_commits() else []
+    revision = commits if git.head() else []
     with idle(Path()) as worktrees:  # they share DVC's copies
         projects = ["--projects", *map(str, worktrees)] if worktrees else []
-        command = ["gc", "--workspace", *revision, *projects, "--force", "--quiet"]
-        collected = subprocess.run(
-            [sys.executable, "-m", "dvc", *command], capture_output=True, text=True, check=False
-        )
+        collected = dvc.run(Path(), "gc", "--workspace", *revision, *projects, "--force", "--quiet")
     if collected.returncode != 0:
-        lines = collected.stderr.strip().splitlines() or ["no reason given"]
-        raise ServiceError(f"dvc gc: {lines[-1]}")
+        raise ServiceError(f"dvc gc: {dvc.reason(collected)}")
     freed = (before - _size(*folders)) / 1e6
     words = f"{len(runs)} runs and {len(models)} logged models deleted"
     names = f"; files of {sorted({one.stem for one in unused})} deleted" if unused else ""
     return f"{words}{names}; {freed:.0f} MB freed"
-
-
-def _has_commits() -> bool:
-    done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, check=False)
-    return done.returncode == 0

@@ -2,8 +2,6 @@
 
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from io import StringIO
@@ -11,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from pixelproof.data.demo import provide_data
 from pixelproof.errors import (
@@ -23,40 +20,11 @@ from pixelproof.errors import (
 )
 from pixelproof.params.profiles import as_params
 from pixelproof.params.project import Params, load_params
-from pixelproof.system import files
+from pixelproof.system import dvc, files, git
 from pixelproof.system.locks import hold
-from pixelproof.system.processes import bound, environment
 
 FOLDER = Path(".pixelproof/worktrees")
-_POINTER = {"outs", "md5", "size", "nfiles", "hash", "path"}  # the keys of a data.dvc
 RESULTS = ("dvc.lock", "params.yaml", "*.dvc", "metrics", "plots")  # what git keeps of a run
-
-
-def _git(folder: Path, *arguments: str, **variables: str) -> str:
-    """Run git in a folder; what it prints."""
-    done = subprocess.run(
-        # A person's hooks are not for this: DVC's would check out before the cache is shared.
-        bound(["git", "-c", "core.hooksPath=/dev/null", "-C", str(folder), *arguments]),
-        env=environment(**variables),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        reason = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
-        raise PipelineError(f"git {arguments[0]} in {folder}: {reason}")
-    return done.stdout.strip()
-
-
-def _dvc(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        bound([sys.executable, "-m", "dvc", *arguments]),
-        cwd=folder,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 @contextmanager
@@ -78,9 +46,11 @@ def worktree(root: Path, revision: str, name: str) -> Iterator[Path]:
         ParameterError: There is no such revision.
         PipelineError: Another run works in it, or git refuses.
     """
-    prefix = _git(root, "rev-parse", "--show-prefix")
+    prefix = git.run(root, "rev-parse", "--show-prefix")
     try:
-        commit = _git(root, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
+        commit = git.run(
+            root, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}"
+        )
     except PipelineError:
         raise ParameterError(f"revision: expected one that git knows, got {revision!r}") from None
     tree = root / FOLDER / name
@@ -97,17 +67,17 @@ def _bring(root: Path, tree: Path, folder: Path, commit: str) -> None:
     lock = folder / "dvc.lock"
     kept = lock.read_bytes() if lock.is_file() else None
     try:
-        index = Path(_git(tree, "rev-parse", "--absolute-git-dir"), "index.lock")
-        ours = Path(_git(tree, "rev-parse", "--show-toplevel")) == tree.resolve()
+        index = Path(git.run(tree, "rev-parse", "--absolute-git-dir"), "index.lock")
+        ours = Path(git.run(tree, "rev-parse", "--show-toplevel")) == tree.resolve()
     except PipelineError:
         ours = False
     if ours:
         index.unlink(missing_ok=True)  # of a git that was killed: no other is at work here
-        _git(tree, "checkout", "--quiet", "--force", "--detach", commit)
+        git.run(tree, "checkout", "--quiet", "--force", "--detach", commit)
     else:
         shutil.rmtree(tree, ignore_errors=True)
-        _git(root, "worktree", "prune")
-        _git(root, "worktree", "add", "--quiet", "--force", "--detach", str(tree), commit)
+        git.run(root, "worktree", "prune")
+        git.run(root, "worktree", "add", "--quiet", "--force", "--detach", str(tree), commit)
     if kept is not None:
         lock.write_bytes(kept)
 
@@ -134,10 +104,9 @@ def _share_cache(root: Path, folder: Path) -> None:
         if "://" not in url:  # a folder, which may be relative to the other configuration
             told.append(["remote", "modify", "--local", name, "url", str(Path(url).resolve())])
     for words in told:
-        done = _dvc(folder, *words)
+        done = dvc.run(folder, *words)
         if done.returncode:
-            reason = " ".join(done.stderr.strip().splitlines()[-1:])
-            raise PipelineError(f"{root}: DVC's cache cannot be shared: {reason}")
+            raise PipelineError(f"{root}: DVC's cache cannot be shared: {dvc.reason(done)}")
 
 
 def set_parameters(folder: Path, profile: str | None, overrides: Mapping[str, Any]) -> Params:
@@ -194,29 +163,16 @@ def bring_data(folder: Path, params: Params, pointer: str | None) -> None:
     """
     path = folder / f"{params.select.data}.dvc"
     if pointer is not None:
-        _check_pointer(pointer, params.select.data)
+        dvc.check_pointer(pointer, params.select.data)
         files.write_text(path, pointer)
     if not path.is_file():
         raise DataError(f"{path}: missing; `dvc add {params.select.data}` makes it")
-    if _dvc(folder, "checkout", "--quiet", "--force", path.name).returncode != 0:
+    if dvc.run(folder, "checkout", "--quiet", "--force", path.name).returncode != 0:
         shutil.rmtree(folder / params.select.data, ignore_errors=True)
         if params.select.data == "data":
             provide_data(folder)
-        elif _dvc(folder, "pull", "--quiet", path.name).returncode != 0:
+        elif dvc.run(folder, "pull", "--quiet", path.name).returncode != 0:
             raise ServiceError(f"{path}: the images are neither in DVC's cache nor on its remote")
-
-
-def _check_pointer(text: str, name: str) -> None:
-    """Let no announcement write anywhere but into the data folder."""
-    try:
-        content = YAML(typ="safe", pure=True).load(text)
-        (out,) = content["outs"]
-        keys = set(content) | set(out)
-        path, digest = out["path"], out["md5"]
-    except (YAMLError, ValueError, LookupError, TypeError):
-        keys, path, digest = set(), None, None
-    if path != name or not isinstance(digest, str) or not keys <= _POINTER:
-        raise DataError(f"data: expected the text of {name}.dvc, got {text[:60]!r}")
 
 
 def check_branch(folder: Path, branch: str) -> str:
@@ -227,10 +183,10 @@ def check_branch(folder: Path, branch: str) -> str:
     """
     reference = f"refs/heads/{branch}"
     try:
-        _git(folder, "check-ref-format", reference)
+        git.run(folder, "check-ref-format", reference)
     except PipelineError:
         raise ParameterError(f"branch: expected a name that git takes, got {branch!r}") from None
-    if f"branch {reference}" in _git(folder, "worktree", "list", "--porcelain").splitlines():
+    if f"branch {reference}" in git.run(folder, "worktree", "list", "--porcelain").splitlines():
         raise ParameterError(f"branch: {branch} is checked out; name another for the results")
     return reference
 
@@ -243,7 +199,7 @@ def idle(root: Path) -> Iterator[list[Path]]:
         PipelineError: A run is at work in one.
     """
     locks = sorted((root / FOLDER).glob("*.lock"))
-    prefix = _git(root, "rev-parse", "--show-prefix") if locks else ""
+    prefix = git.run(root, "rev-parse", "--show-prefix") if locks else ""
     with ExitStack() as stack:
         for path in locks:
             busy = PipelineError(f"{path.with_suffix('')}: a run works here; wait")
@@ -268,37 +224,37 @@ def commit_results(folder: Path, branch: str, message: str) -> str:
         PipelineError: Git refuses.
     """
     reference = check_branch(folder, branch)
-    index = Path(_git(folder, "rev-parse", "--absolute-git-dir")) / "results.index"
+    index = Path(git.run(folder, "rev-parse", "--absolute-git-dir")) / "results.index"
     held = {"GIT_INDEX_FILE": str(index)}
     try:
-        _git(folder, "read-tree", "HEAD", **held)
+        git.run(folder, "read-tree", "HEAD", **held)
         present = [one for one in RESULTS if any(folder.glob(one))]
-        _git(folder, "add", "--update", "--", *present, **held)
-        _git(folder, "add", "--", *present, **held)
-        tree = _git(folder, "write-tree", **held)
+        git.run(folder, "add", "--update", "--", *present, **held)
+        git.run(folder, "add", "--", *present, **held)
+        tree = git.run(folder, "write-tree", **held)
     finally:
         index.unlink(missing_ok=True)
-    head, parents = _git(folder, "rev-parse", "HEAD"), []
+    head, parents = git.run(folder, "rev-parse", "HEAD"), []
     try:
-        tip = _git(folder, "rev-parse", "--verify", "--quiet", reference)
+        tip = git.run(folder, "rev-parse", "--verify", "--quiet", reference)
         parents.append(tip)
     except PipelineError:
         tip = ""
-    base = _git(folder, "merge-base", tip, head) if tip else ""
+    base = git.run(folder, "merge-base", tip, head) if tip else ""
     if base != head:
         parents.append(head)
-    if tree == _git(folder, "rev-parse", f"{parents[0]}^{{tree}}"):
+    if tree == git.run(folder, "rev-parse", f"{parents[0]}^{{tree}}"):
         return parents[0]
     options = [part for parent in parents for part in ("-p", parent)]
-    commit = _git(folder, "commit-tree", tree, *options, "-m", message, **_author(folder))
-    _git(folder, "update-ref", reference, commit, tip)
+    commit = git.run(folder, "commit-tree", tree, *options, "-m", message, **_author(folder))
+    git.run(folder, "update-ref", reference, commit, tip)
     return commit
 
 
 def _author(folder: Path) -> dict[str, str]:
     """An author where git knows none, as on a machine that nobody works on."""
     try:
-        _git(folder, "var", "GIT_COMMITTER_IDENT")
+        git.run(folder, "var", "GIT_COMMITTER_IDENT")
         return {}
     except PixelproofError:
         mail = f"pixelproof@{os.uname().nodename}"

@@ -2,15 +2,14 @@
 
 import os
 import re
-import subprocess
 from itertools import count
 from pathlib import Path
 
 from pixelproof.errors import DataError, ParameterError
 from pixelproof.params.project import load_params
 from pixelproof.params.validation import nearest
-from pixelproof.system import files
-from pixelproof.system.lockfile import LOCK, forget_stages, stages_of
+from pixelproof.system import files, git
+from pixelproof.system.dvc import LOCK, forget_stages, stage_names
 
 PARAMS = Path("params.yaml")
 PROFILES = Path("profiles")
@@ -34,16 +33,6 @@ def _find(name: str) -> Path:
     return Path(name)
 
 
-def _committed(path: Path) -> bytes | None:
-    """What a file holds in git's HEAD; None where there is no such file or commit, or no git."""
-    command = ["git", "show", f"HEAD:./{path}"]
-    try:
-        shown = subprocess.run(command, capture_output=True, check=False)
-    except FileNotFoundError:
-        return None
-    return shown.stdout if shown.returncode == 0 else None
-
-
 def as_params(profile: Path, target: Path) -> bytes:
     """The content of a profile as that of another file.
 
@@ -63,7 +52,7 @@ def as_params(profile: Path, target: Path) -> bytes:
 
 def _held_elsewhere(content: bytes) -> bool:
     """Whether a profile or git's HEAD holds these parameters, so that nothing is lost."""
-    return content == _committed(PARAMS) or content in [
+    return content == git.committed(PARAMS) or content in [
         as_params(one, PARAMS) for one in _known().values()
     ]
 
@@ -115,7 +104,7 @@ def use_profile(name: str) -> str:
         kept = f"; what you had edited is in {_keep(present)}"
     _write(PARAMS, content)
     # The committed stages stay where they are, so that the way back ends in the committed file.
-    forget_stages([*params.stages, *stages_of(_committed(LOCK))])
+    forget_stages([*params.stages, *stage_names(git.committed(LOCK))])
     back = "" if path == known.get(DEFAULT) else f"; back: pixelproof profile use {DEFAULT}"
     return f"{PARAMS}: now {path}{kept}\nNext: make run, or dvc repro{back}"
 

@@ -7,23 +7,18 @@ same in every clone; commit and date are looked up when somebody asks.
 
 import datetime
 import hashlib
-import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from pixelproof.paths import IMAGES, LEDGER, METRICS, MODELS
-from pixelproof.system import files
+from pixelproof.system import dvc, files, git
+from pixelproof.system.dvc import LOCK, Stages, pointer_hash, stages_of
 
 CODE = "src/"  # where what the stages run lies, templates among it
-LOCK = Path("dvc.lock")
 PARAMS = Path("params.yaml")
 SHOWN = 4  # differences of one kind that are named
-Stages = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -41,38 +36,9 @@ class Origin:
     differs: tuple[str, ...]
 
 
-def parse_yaml(text: str) -> Any:
-    """What a YAML file holds; None where it is none."""
-    try:
-        return YAML(typ="safe", pure=True).load(text)  # YAML 1.2, as DVC reads it
-    except (YAMLError, ValueError):
-        return None
-
-
-def _read(path: Path) -> Any:
-    try:
-        return parse_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-
-
-def stages_of(lock: Any) -> Stages:
-    """The stages that the content of a `dvc.lock` tells of."""
-    found = lock.get("stages") if isinstance(lock, dict) else None
-    return found if isinstance(found, dict) else {}
-
-
-def pointer_hash(content: Any) -> str:
-    """The hash of the images that the content of a `.dvc` file names; empty where it names none."""
-    try:
-        return str(content["outs"][0]["md5"])
-    except (LookupError, TypeError):
-        return ""
-
-
 def data_hash(data: str) -> str:
     """The hash of the images that DVC tracks here; empty where it tracks none."""
-    return pointer_hash(_read(Path(f"{data}.dvc")))
+    return pointer_hash(dvc.read(Path(f"{data}.dvc")))
 
 
 def locked_data(stages: Stages, data: str) -> Mapping[str, Any]:
@@ -97,23 +63,14 @@ def short(digest: str) -> str:
     return digest[:8]
 
 
-def git(*arguments: str) -> str:
-    """What git says; empty where it says nothing, or there is none (a downloaded archive)."""
-    try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
-    except OSError:
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
-
-
 def _made(path: Path) -> str:
     """When a file of figures was made: its commit, or that it has none yet."""
     day = datetime.datetime.fromtimestamp(path.stat().st_mtime).date().isoformat()
-    head = git("log", "-1", "--format=%h")
+    head = git.query("log", "-1", "--format=%h")
     if not head:
         return f"made on {day}, commit unknown (no git here)"
-    commit = git("log", "-1", "--format=%h of %cs", "--", str(path))
-    if not commit or git("status", "--porcelain", "--", str(path)):
+    commit = git.query("log", "-1", "--format=%h of %cs", "--", str(path))
+    if not commit or git.query("status", "--porcelain", "--", str(path)):
         return f"made on {day}, not committed yet (on {head})"
     return f"commit {commit}"
 
@@ -254,7 +211,7 @@ def workspace_origin(summary: Mapping[str, Any]) -> Origin:
     Args:
         summary: What `metrics/summary.json` holds.
     """
-    path, params, stages = METRICS / "summary.json", _read(PARAMS), stages_of(_read(LOCK))
+    path, params, stages = METRICS / "summary.json", dvc.read(PARAMS), stages_of(dvc.read(LOCK))
     known = summary.get("made_from", {}).get("data", {})
     folder = str(known.get("path") or data_folder(params))
     then = compared_data(stages, folder)
@@ -280,12 +237,12 @@ def revision_origin(revision: str, params: Mapping[str, Any]) -> Origin:
     """
 
     def content(path: str) -> Any:
-        return parse_yaml(git("show", f"{revision}:./{path}"))
+        return dvc.parse(git.query("show", f"{revision}:./{path}"))
 
     stages, folder = stages_of(content(str(LOCK))), data_folder(params)
     then = compared_data(stages, folder)
     digest = str(then.get("md5", ""))
-    made = f"commit {git('log', '-1', '--format=%h of %cs', revision, '--')}"
+    made = f"commit {git.query('log', '-1', '--format=%h of %cs', revision, '--')}"
     behind = lock_differences(stages, params, pointer_hash(content(f"{folder}.dvc")))
     count = f"{then['nfiles']:,} files, " if "nfiles" in then else ""
     words = f"{folder} ({count}DVC {short(digest)})" if digest else folder

@@ -2,13 +2,13 @@
 
 import hashlib
 import re
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from pixelproof.errors import ParameterError
+from pixelproof.system import git
 
 PREFECT_FILE = Path("prefect.yaml")
 NAME = "PIXELPROOF_NAME"  # stands in prefect.yaml for what the project is called
@@ -73,7 +73,7 @@ def _content(path: Path) -> Any:
 
 def _origin(root: Path) -> str | None:
     """Host and path of git's origin, however it is reached; None where that is no other machine."""
-    address = _git(root, "config", "--get", "remote.origin.url")
+    address = git.query("config", "--get", "remote.origin.url", folder=root)
     if "://" in address:
         parts = urlsplit(address)
         host, path = parts.hostname or "", parts.path
@@ -82,15 +82,5 @@ def _origin(root: Path) -> str | None:
         host = host if colon and "/" not in host else ""
     if not host:
         return None
-    folder = _git(root, "rev-parse", "--show-prefix")  # of several in one repository
+    folder = git.query("rev-parse", "--show-prefix", folder=root)  # of several in one repository
     return f"{host}/{path.strip('/').removesuffix('.git')}/{folder}".lower()
-
-
-def _git(root: Path, *words: str) -> str:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(root), *words], capture_output=True, text=True, check=False
-        )
-    except OSError:  # not installed
-        return ""
-    return done.stdout.strip()
