@@ -62,6 +62,9 @@ def schema() -> dict[str, Any]:
     for section in sections(Params):
         body = made if section is Params else made["$defs"][section.__name__]
         body.pop("title", None)
+        for entry in body["properties"].values():
+            if "patternProperties" in entry:
+                entry["additionalProperties"] = False
         for key, text in texts(section).items():
             body["properties"][key]["description"] = text
     title = "params.yaml of pixelproof"

@@ -19,7 +19,8 @@ class Baseline:
     """What it is: a name (`efficientnet_lite0`), `torchvision:NAME`, a model folder, or a network
     of your own as `python:package.module:factory`."""
     weights: str = "imagenet"
-    """Its weights: `imagenet`, `none`, or a file (safetensors, or a state dict of torch)."""
+    """Its weights: `imagenet` (as published), `none`, or a file (safetensors, or a state dict of
+    torch)."""
     head: Literal["auto", "keep", "new"] = "auto"
     """Whether the last layer is replaced. `auto`: where it does not know every class of the data;
     `keep` and `new` insist."""
@@ -30,10 +31,11 @@ class Baseline:
         ]
         | None
     ) = None
-    """What its outputs mean, in their order; only a network of your own needs it."""
+    """The classes of its outputs, in their order; a network of your own needs them. null: those
+    that its weights were trained on, or the data's where it has none."""
     mean: Triple | None = None
-    """What is subtracted from the channels (red, green, blue, from 0 to 1); only a network of your
-    own needs it."""
+    """What is subtracted from the channels (red, green, blue, each from 0 to 1); a network of your
+    own needs it. null: that of the architecture."""
     std: (
         Annotated[
             tuple[Positive, Positive, Positive],
@@ -42,7 +44,8 @@ class Baseline:
         ]
         | None
     ) = None
-    """What the channels are then divided by; only a network of your own needs it."""
+    """What the channels are then divided by; a network of your own needs it. null: that of the
+    architecture."""
     epochs: Annotated[int, Field(ge=0, le=10_000), Expected("a number from 0 to 10,000")] = 7
     """How often fine-tuning goes through the training images; 0 takes the classifier as it is."""
     learning_rate: LearningRate = 0.01

@@ -35,12 +35,13 @@ class Arm:
     area: AreaSide = None
     """The side in pixels of the centred square in which pixels change; null: the whole image."""
     mix: Annotated[float, Field(ge=0, lt=1), Expected("a share from 0, below 1")] = 0.0
-    """The share of the training images that stay unchanged."""
+    """The share of the training images that stay unchanged, drawn anew each epoch."""
     train: Literal["whole", "head"] = "whole"
     """What is trained: the whole network, or its last layer alone (a control)."""
     augment: Literal["none", "geometric", "colour", "erasing", "autoaugment"] = "none"
-    """An ordinary augmentation of the training images (a control). `geometric`: flip, rotation,
-    crop. `colour`: noise, blur, jitter."""
+    """An ordinary augmentation of the training images (a control). `geometric`: flip, rotation by
+    up to 15 degrees, crop. `colour`: jitter, blur, noise. `erasing`: a box is blanked.
+    `autoaugment`: the policy for ImageNet."""
     seed: Annotated[int, Field(ge=0, lt=2**63), Expected("null or from 0")] | None = None
     """Of this arm's training, in place of the seed that all arms share; arms that differ in it
     alone are repetitions."""

@@ -27,12 +27,12 @@ class Group:
     """What keeps images of one part in one split: a pattern on the path, or a CSV column."""
 
     pattern: Annotated[str, AfterValidator(_check_pattern)] | None = None
-    """A regular expression that is searched in `class/file`; images with the same match, or the
-    same first group of it, are of one part."""
+    """A regular expression that is searched in `class/file`; its first group names the part, or the
+    whole match where it has no group."""
     csv: str | None = None
-    """A table in the data folder with a column `path`, in place of a pattern."""
+    """A table in the data folder, in place of a pattern; its column `path` has `class/file`."""
     column: str | None = None
-    """The column of that table which names the part."""
+    """The column of the table that names the part."""
 
     def __post_init__(self) -> None:
         by_csv = self.csv is not None and self.column is not None
@@ -53,9 +53,9 @@ class Select:
     side: Annotated[int, Field(ge=8, le=4096), Expected("a side of 8 to 4096 pixels")] = 128
     """The side in pixels of the square that every image becomes."""
     fit: Fit = "stretch"
-    """How an image becomes a square. `stretch`: the whole image, distorted. `crop`: its centre,
-    as large as fits. `imagenet`: the shorter side is resized to 256/224 of `side`, then the centre
-    is taken."""
+    """How an image becomes a square. `stretch`: the whole image is resized, both sides by
+    themselves. `crop`: the largest square at its centre. `imagenet`: 7/8 of that square, bicubic,
+    as networks are evaluated on ImageNet."""
     split: Literal["hash", "none"] = "hash"
     """`hash`: an image's split is a hash of its content or its group. `none`: every image is held
     out, and nothing is trained."""

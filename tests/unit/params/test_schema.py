@@ -65,6 +65,7 @@ def test_a_profile_names_the_schema(path: Path) -> None:
         ("evaluate.area.share", [1.5]),
         ("baselines.baseline.mean", [0.5, 0.5]),
         ("baselines.baseline", {}),
+        ("finetune.arms", {"../x": {"baseline": "baseline"}}),
         ("compute.device", "gpu"),
         ("select", None),
     ],
