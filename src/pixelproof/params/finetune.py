@@ -2,22 +2,15 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from pixelproof.core.pixel_changes import parse_values
 from pixelproof.params.kinds import AreaSide, Count, Expected, LearningRate, Name, Seed
 from pixelproof.params.section import section
 
-
-def _check_values(values: str) -> str:
-    parse_values(values)
-    return values
-
-
-Values = Annotated[
+Values = Annotated[  # what `parse_values` reads, without the numpy that it lies beside
     str,
-    AfterValidator(_check_values),
-    Field(json_schema_extra={"pattern": "^(full|stuck|offset:[1-9][0-9]{0,2})$"}),
+    Field(pattern=r"^(full|stuck|offset:([1-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5]))$"),
+    Expected("full, stuck or offset:d with d from 1 to 255"),
 ]
 
 

@@ -1,6 +1,9 @@
 import dataclasses
 import importlib
 import pkgutil
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from pixelproof import params as room
+from pixelproof.core.pixel_changes import parse_values
 from pixelproof.errors import ParameterError
 from pixelproof.params.attack import Attack
 from pixelproof.params.evaluate import Pixels
@@ -300,6 +304,24 @@ def test_any_value_anywhere_is_taken_or_named(key: str, value: object) -> None:
     except ParameterError as error:
         # A value may be fine by itself and contradict another key, which is then named.
         assert str(error).split(":")[0].split(".")[0].split("[")[0] in content(), str(error)
+
+
+def test_an_arm_takes_the_values_that_can_be_drawn() -> None:
+    def fine(read: Callable[[str], object], values: str) -> bool:
+        try:
+            read(values)
+        except ValueError:
+            return False
+        return True
+
+    drawn = [f"offset:{offset}" for offset in range(-1, 300)]
+    for values in ["full", "stuck", "full ", "full\n", "", "offset:", "offset:01", *drawn]:
+        assert fine(lambda one: Arm("baseline", values=one), values) == fine(parse_values, values)
+
+
+def test_reading_parameters_takes_no_numpy() -> None:
+    code = "import sys, pixelproof.params.project; assert 'numpy' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_number_alone_is_a_list_of_one() -> None:
