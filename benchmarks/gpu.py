@@ -26,7 +26,8 @@ from pixelproof.data.image_set import ImageSet
 from pixelproof.evaluation.prediction import attack_batches, predict, without_ids
 from pixelproof.models.baseline import open_classifier
 from pixelproof.models.devices import DeviceImages, describe_device, find_device
-from pixelproof.models.training import Recipe, fine_tune
+from pixelproof.models.recipe import Recipe
+from pixelproof.models.training import fine_tune
 from pixelproof.params.baselines import Baseline
 from pixelproof.params.generate import Generate
 

@@ -1,12 +1,8 @@
-"""Fine-tuning: one recipe for originals, hardened models and controls."""
+"""Fine-tuning: one procedure for originals, hardened models and controls."""
 
-import hashlib
-import json
-import shutil
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +18,10 @@ from pixelproof.data.drawn_changes import ChangeSet
 from pixelproof.data.image_set import ImageSet
 from pixelproof.errors import NumericalError
 from pixelproof.models.augmentations import augmentation
+from pixelproof.models.checkpoints import Checkpoint
 from pixelproof.models.classifier import Classifier
 from pixelproof.models.devices import DeviceImages, describe_computation
+from pixelproof.models.recipe import Recipe
 from pixelproof.models.storage import save_classifier
 from pixelproof.paths import PLOTS
 from pixelproof.system import files
@@ -33,90 +31,6 @@ CPU = torch.device("cpu")
 MOMENTUM = 0.9
 BATCH_NORM_MOMENTUM = 0.1
 WEIGHT_DECAY = 1e-4
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a network is fine-tuned; equal for all arms but for what they change in the images.
-
-    Attributes:
-        epochs: From 1; the last one is used, since no image is left to choose by.
-        learning_rate: The peak of a one-cycle schedule (Smith and Topin 2018).
-        batch_size: The largest batch.
-        seed: Of the order of the images and of dropout.
-        n: How many pixels change in an image; 0 for none.
-        mix: The share of images left unchanged, drawn anew each epoch.
-        fresh: Whether each epoch has its own draw (else draw 0, as in the paper).
-        train: The whole network or its final layer alone.
-        augment: An ordinary augmentation beside the changed pixels; see `augmentation`.
-    """
-
-    epochs: int
-    learning_rate: float
-    batch_size: int
-    seed: int
-    n: int = 0
-    mix: float = 0.0
-    fresh: bool = True
-    train: Literal["whole", "head"] = "whole"
-    augment: str = "none"
-
-
-class Checkpoint:
-    """The state after an epoch, kept under a key that stands for the whole configuration."""
-
-    def __init__(
-        self,
-        folder: Path,
-        recipe: Recipe,
-        classifier: Classifier,
-        images: ImageSet,
-        changes: ChangeSet | None,
-    ) -> None:
-        """Key the checkpoint by the recipe, the start, the images and the changes."""
-        drawn = changes.sha256 if changes else ""
-        key = hashlib.sha256(json.dumps([asdict(recipe), drawn, torch.__version__]).encode())
-        for array in (images.ids, images.labels):
-            key.update(array.tobytes())
-        for name, tensor in classifier.network.state_dict().items():
-            key.update(name.encode() + tensor.contiguous().numpy().tobytes())
-        self.folder = folder
-        self.path = folder / key.hexdigest()[:16]
-
-    def remove(self) -> None:
-        """Delete this model's checkpoints, once its final weights are stored."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def save(self, state: dict[str, Any]) -> None:
-        """Replace the stored state, whole or not at all."""
-        with files.atomic(self.path) as temporary:
-            temporary.mkdir()
-            try:
-                with (temporary / "state.pt").open("wb") as file:
-                    torch.save(state, file)
-            except RuntimeError as error:
-                if isinstance(error.__context__, OSError):  # how torch tells of a full disk
-                    raise error.__context__ from None
-                raise
-            files.write_text(temporary / "sha256", files.sha256(temporary / "state.pt"))
-
-    def load(self) -> dict[str, Any] | None:
-        """The stored state, or None where no whole one is left.
-
-        A process that is killed while it replaces or removes a checkpoint leaves a part of the
-        old one, and perhaps the whole new one beside it.
-
-        Raises:
-            IntegrityError: The file is not what was written.
-        """
-        for folder in (self.path, files.partial(self.path)):
-            path, checksum = folder / "state.pt", folder / "sha256"
-            if not (path.is_file() and checksum.is_file()):
-                continue
-            files.verify(path, checksum.read_text())
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-            return state
-        return None
 
 
 def _batches(count: int, recipe: Recipe, epoch: int) -> list[npt.NDArray[np.int64]]:
@@ -147,42 +61,6 @@ def _epoch_images(
         yield rows, batch
 
 
-def _train_epoch(
-    classifier: Classifier,
-    optimizer: Optimizer,
-    schedule: Schedule,
-    batches: Iterator[tuple[npt.NDArray[np.int64], Tensor]],
-    targets: Tensor,
-    label: str,
-    update: Any,
-) -> tuple[float, float]:
-    """One pass over the images; returns the mean loss and the accuracy on the way.
-
-    On a GPU the forward pass runs in bfloat16 where torch holds that to be safe; weights,
-    gradients and the optimiser stay in float32. On a CPU bfloat16 is slower.
-    """
-    loss_sum = correct = count = 0.0
-    for at, (rows, batch) in enumerate(batches):
-        labels = targets[torch.from_numpy(rows).to(targets.device)]
-        with torch.autocast("cuda", torch.bfloat16, enabled=targets.is_cuda):
-            logits = classifier(batch)
-            loss = F.cross_entropy(logits, labels)
-        if not torch.isfinite(loss):
-            raise NumericalError(
-                f"{label}, batch {at}: the loss is {loss.item()}; expected a finite one; "
-                "lower learning_rate"
-            )
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        schedule.step()
-        loss_sum += loss.item() * len(rows)
-        correct += int((logits.argmax(dim=1) == labels).sum())
-        count += len(rows)
-        update(len(rows))
-    return loss_sum / count, correct / count
-
-
 def _prepare(classifier: Classifier, recipe: Recipe, steps: int) -> tuple[Optimizer, Schedule]:
     """Choose what is trained, and start the optimiser and the one-cycle schedule."""
     for module in classifier.network.modules():
@@ -198,6 +76,82 @@ def _prepare(classifier: Classifier, recipe: Recipe, steps: int) -> tuple[Optimi
         nesterov=True,
     )
     return optimizer, OneCycleLR(optimizer, recipe.learning_rate, recipe.epochs * steps)
+
+
+class _Training:
+    """A classifier that is being fine-tuned, on a device."""
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        images: ImageSet,
+        changes: ChangeSet | None,
+        recipe: Recipe,
+        label: str,
+        device: torch.device,
+    ) -> None:
+        self.classifier = classifier.to(device)
+        labels = torch.from_numpy(images.labels)
+        self.targets = classifier.targets(images.classes)[labels].to(device)
+        self.pixels = DeviceImages(images.pixels, device)
+        self.changes = changes
+        self.recipe = recipe
+        self.label = label
+        steps = len(_batches(len(self.pixels), recipe, 0))
+        self.optimizer, self.schedule = _prepare(classifier, recipe, steps)
+
+    def _parts(self) -> dict[str, Any]:
+        return {
+            "network": self.classifier.network,
+            "optimizer": self.optimizer,
+            "schedule": self.schedule,
+        }
+
+    def state(self) -> dict[str, Any]:
+        """What `resume` needs to go on from here."""
+        return {name: part.state_dict() for name, part in self._parts().items()}
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+
+    def epoch(self, epoch: int, update: Callable[[int], object]) -> dict[str, float]:
+        """Train for one epoch; returns its row of the learning curve."""
+        # Dropout draws from torch's generator: seeding each epoch makes a resumed run equal.
+        torch.manual_seed(self.recipe.seed * 1_000_003 + epoch)
+        self.classifier.train(self.recipe.train == "whole")
+        rate = float(self.schedule.get_last_lr()[0])
+        loss, accuracy = self._pass(epoch, update)
+        return {"epoch": epoch + 1, "loss": loss, "accuracy": accuracy, "learning_rate": rate}
+
+    def _pass(self, epoch: int, update: Callable[[int], object]) -> tuple[float, float]:
+        """One pass over the images; returns the mean loss and the accuracy on the way.
+
+        On a GPU the forward pass runs in bfloat16 where torch holds that to be safe; weights,
+        gradients and the optimiser stay in float32. On a CPU bfloat16 is slower.
+        """
+        loss_sum = correct = count = 0.0
+        batches = _epoch_images(self.pixels, self.changes, self.recipe, epoch)
+        for at, (rows, batch) in enumerate(batches):
+            labels = self.targets[torch.from_numpy(rows).to(self.targets.device)]
+            with torch.autocast("cuda", torch.bfloat16, enabled=self.targets.is_cuda):
+                logits = self.classifier(batch)
+                loss = F.cross_entropy(logits, labels)
+            if not torch.isfinite(loss):
+                raise NumericalError(
+                    f"{self.label}, epoch {epoch + 1}, batch {at}: the loss is {loss.item()}; "
+                    "expected a finite one; lower learning_rate"
+                )
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.optimizer.step()
+            self.schedule.step()
+            loss_sum += loss.item() * len(rows)
+            correct += int((logits.argmax(dim=1) == labels).sum())
+            count += len(rows)
+            update(len(rows))
+        return loss_sum / count, correct / count
 
 
 def fine_tune(
@@ -231,43 +185,25 @@ def fine_tune(
         ParameterError: The memory of the device is full; names the batch size to try.
         IntegrityError: The checkpoint is damaged.
     """
-    classifier.to(device)
-    targets = classifier.targets(images.classes)[torch.from_numpy(images.labels)].to(device)
-    pixels = DeviceImages(images.pixels, device)
-    optimizer, schedule = _prepare(classifier, recipe, len(_batches(len(pixels), recipe, 0)))
-    parts: dict[str, Any] = {
-        "network": classifier.network,
-        "optimizer": optimizer,
-        "schedule": schedule,
-    }
+    training = _Training(classifier, images, changes, recipe, label, device)
     curve: list[dict[str, float]] = []
-    stored = checkpoint.load() if checkpoint else None
-    if stored is not None:
+    if checkpoint and (stored := checkpoint.load()):
         curve = stored["curve"]
-        for name, part in parts.items():
-            part.load_state_dict(stored[name])
+        training.resume(stored)
     with progress(recipe.epochs * len(images.ids), label) as update:
         update(len(curve) * len(images.ids))
         for epoch in range(len(curve), recipe.epochs):
-            # Dropout draws from torch's generator: seeding each epoch makes a resumed run equal.
-            torch.manual_seed(recipe.seed * 1_000_003 + epoch)
-            classifier.train(recipe.train == "whole")
-            rate = float(schedule.get_last_lr()[0])
-            batches = _epoch_images(pixels, changes, recipe, epoch)
-            where = f"{label}, epoch {epoch + 1}"
-            loss, accuracy = _train_epoch(
-                classifier, optimizer, schedule, batches, targets, where, update
-            )
-            row = {"epoch": epoch + 1, "loss": loss, "accuracy": accuracy, "learning_rate": rate}
-            curve.append(row)
+            curve.append(training.epoch(epoch, update))
             if checkpoint and epoch + 1 < recipe.epochs:
-                state = {name: part.state_dict() for name, part in parts.items()}
-                checkpoint.save({**state, "curve": curve})
+                checkpoint.save({**training.state(), "curve": curve})
     classifier.eval().to(CPU)
-    precision = "bfloat16 autocast" if device.type == "cuda" else "float32"
-    trained = {**describe_computation(device), "precision": precision}
-    classifier.source = {**classifier.source, "trained": trained}
+    classifier.source = {**classifier.source, "trained": _trained_on(device)}
     return curve
+
+
+def _trained_on(device: torch.device) -> dict[str, Any]:
+    precision = "bfloat16 autocast" if device.type == "cuda" else "float32"
+    return {**describe_computation(device), "precision": precision}
 
 
 def _curve_file(folder: Path) -> Path:

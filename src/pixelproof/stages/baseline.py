@@ -7,9 +7,11 @@ from pixelproof.data.image_set import load_images
 from pixelproof.data.seen import declared_images
 from pixelproof.models.baseline import open_classifier
 from pixelproof.models.check import try_network
+from pixelproof.models.checkpoints import Checkpoint
 from pixelproof.models.devices import find_device, room_for
 from pixelproof.models.metadata import DECLARED, seen_images
-from pixelproof.models.training import Checkpoint, Recipe, check_places, fine_tune, store_model
+from pixelproof.models.recipe import Recipe
+from pixelproof.models.training import check_places, fine_tune, store_model
 from pixelproof.params.baselines import Baseline
 from pixelproof.params.compute import Compute
 from pixelproof.params.select import Select

@@ -4,10 +4,12 @@ from collections.abc import Callable, Sequence
 
 from pixelproof.data.drawn_changes import load_change_set
 from pixelproof.data.image_set import load_images
+from pixelproof.models.checkpoints import Checkpoint
 from pixelproof.models.devices import find_device, room_for
 from pixelproof.models.loading import load_classifier
 from pixelproof.models.metadata import seen_images
-from pixelproof.models.training import Checkpoint, Recipe, check_places, fine_tune, store_model
+from pixelproof.models.recipe import Recipe
+from pixelproof.models.training import check_places, fine_tune, store_model
 from pixelproof.params.compute import Compute
 from pixelproof.params.finetune import Finetune
 from pixelproof.params.select import Select

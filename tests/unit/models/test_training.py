@@ -16,9 +16,11 @@ from pixelproof.data.drawn_changes import ChangeSet, load_change_set
 from pixelproof.data.image_set import ImageSet, load_images
 from pixelproof.errors import DataError, IntegrityError, NumericalError
 from pixelproof.models import training
+from pixelproof.models.checkpoints import Checkpoint
 from pixelproof.models.classifier import Classifier
 from pixelproof.models.devices import DeviceImages
-from pixelproof.models.training import Checkpoint, Recipe, fine_tune
+from pixelproof.models.recipe import Recipe
+from pixelproof.models.training import fine_tune
 from pixelproof.params.project import load_params
 from tests.conftest import no_room_beyond
 from tests.support.tiny_network import factory
