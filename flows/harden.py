@@ -34,7 +34,7 @@ from prefect.states import Completed, Failed
 
 from pixelproof.errors import ParameterError, PixelproofError, one_line
 from pixelproof.operations.servers import free_port, prefect_server
-from pixelproof.operations.stage_graph import Children, StageError, places, stage_graph
+from pixelproof.operations.stage_runner import Children, StageError, places, stage_graph
 from pixelproof.operations.worktrees import (
     bring_data,
     check_branch,

@@ -9,7 +9,7 @@ from prefect.states import Completed, Failed
 
 from harden import CHAMPION, ROOT, announce, keep_files, own_environment, workspace
 from pixelproof.errors import PixelproofError
-from pixelproof.operations.stage_graph import Children, places
+from pixelproof.operations.stage_runner import Children, places
 from pixelproof.operations.worktrees import bring_data, set_parameters
 from pixelproof.paths import GATE
 from pixelproof.promotion.model_card import figures_table
