@@ -30,6 +30,8 @@ from pixelproof.reporting.tradeoff import (
     gated_settings,
     tellable,
 )
+from pixelproof.reporting.wording import bounds, interval
+from pixelproof.reporting.wording import margin as allowed
 
 Outcome = Literal["PASSED", "REJECTED", "NOT ENOUGH EVIDENCE"]
 LEVEL = 0.05
@@ -189,22 +191,21 @@ def _all_seen_known(unknown: Collection[str], gate: Gate) -> Rule:
 def _tellable(name: str, margin: float, images: int) -> Rule:
     """There are enough images to tell a difference of the margin, where none is seen."""
     bound = tellable(images)
-    words = f"images enough to tell gate.{name}, {100 * margin:g} points: {images}"
+    words = f"images enough to tell gate.{name}, {allowed(margin)}: {images}"
     return Rule(name, words, bound < margin, {"images": images, "tellable": bound})
 
 
-def _percent(*bounds: float) -> str:
-    value, low, high = (f"{100 * one:+.1f}" for one in bounds)
-    return f"{value} points [{low}, {high}]"
+def _points(value: float, low: float, high: float) -> str:
+    return f"{100 * value:+.1f} points {bounds(100 * low, 100 * high, 1, '+')}"
 
 
 def _accuracy(ledgers: Mapping[str, pd.DataFrame], other: str, gate: Gate) -> Rule:
     """The clean accuracy is not inferior, on every held-out image (one-sided, paired)."""
     found = accuracy_difference(ledgers["challenger"], ledgers[other])
-    bounds = _percent(found["difference"], found["low"], found["high"])
+    points = _points(found["difference"], found["low"], found["high"])
     words = (
-        f"clean accuracy at most {100 * gate.accuracy_margin:g} points below the {other}'s: "
-        f"{bounds} on {found['images']} images"
+        f"clean accuracy at most {allowed(gate.accuracy_margin)} below the {other}'s: "
+        f"{points} on {found['images']} images"
     )
     return Rule(f"clean_accuracy_{other}", words, found["low"] > -gate.accuracy_margin, found)
 
@@ -229,8 +230,8 @@ def _more_robust(
     factor = pixel_index(1.0, point.n, params.select.side, grid.values, grid.area)
     pi = [factor * one for one in (found.value, found.low, found.high)]
     words = (
-        f"Pi below the {other}'s: by {pi[0]:.2f} [{pi[1]:.2f}, {pi[2]:.2f}], that is "
-        f"{_percent(found.value, found.low, found.high)} of errors, p = {found.p_value:.4f}"
+        f"Pi below the {other}'s: by {interval(*pi)}, that is "
+        f"{_points(found.value, found.low, found.high)} of errors, p = {found.p_value:.4f}"
     )
     figures = {**found._asdict(), "pi": pi[0], "pi_low": pi[1], "pi_high": pi[2]}
     return Rule(f"pi_{other}", words, found.low > 0 and found.p_value <= LEVEL, figures)
@@ -242,9 +243,9 @@ def _attacks(ledgers: Mapping[str, pd.DataFrame], common: list[str], gate: Gate)
     for setting in gated_settings(ledgers["challenger"]):
         images = attacked_images(pair, common, setting)
         figures = attack_difference(pair, images, setting)
-        bounds = _percent(figures["difference"], figures["low"], figures["high"])
-        most = f"at most {100 * gate.attack_margin:g} points above the champion's"
-        found_on = f"{bounds} on {len(images)} images"
+        points = _points(figures["difference"], figures["low"], figures["high"])
+        most = f"at most {allowed(gate.attack_margin)} above the champion's"
+        found_on = f"{points} on {len(images)} images"
         strength = [f"{key} {value}" for key, value in setting.items() if key != "experiment"]
         words = f"{setting['experiment']} ({', '.join(strength)}) {most}: {found_on}"
         holds = figures["high"] < gate.attack_margin

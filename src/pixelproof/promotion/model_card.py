@@ -5,23 +5,23 @@ from typing import Any
 
 from pixelproof.params.project import Params
 from pixelproof.paths import IMAGES
+from pixelproof.reporting.wording import bounded_percent, estimate
 from pixelproof.system import files
 from pixelproof.tracking import records, stage_records
-
-
-def _cell(entry: Mapping[str, float] | None, scale: float, digits: int) -> str:
-    if not entry:
-        return "-"
-    value, low, high = (f"{scale * entry[key]:.{digits}f}" for key in ("value", "low", "high"))
-    return f"{value} [{low}, {high}]"
 
 
 def figures_table(verdict: Mapping[str, Any]) -> str:
     """The figures of the models that a verdict is about, as a Markdown table."""
     lines = ["| model | clean accuracy % | errors at the reference % | Pi |", "|---|---|---|---|"]
     for name, found in verdict.get("models", {}).items():
-        cells = [_cell(found["clean_accuracy"], 100, 1), _cell(found.get("error_rate"), 100, 2)]
-        lines.append(f"| {name} | {' | '.join([*cells, _cell(found.get('pi'), 1, 2)])} |")
+        rate, pi = found.get("error_rate"), found.get("pi")
+        cells = [
+            name,
+            bounded_percent(found["clean_accuracy"]),
+            bounded_percent(rate, 2) if rate else "-",
+            estimate(pi) if pi else "-",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -15,6 +15,7 @@ from pixelproof.promotion.outcome import Result
 from pixelproof.promotion.registry import open_registry
 from pixelproof.promotion.version import CHAMPION, Version
 from pixelproof.reporting.rows import without
+from pixelproof.reporting.wording import bounds, estimate
 from pixelproof.system import files
 
 _BOUNDS = {"": "value", "_low": "low", "_high": "high"}  # by the ending of a metric's name
@@ -67,14 +68,14 @@ def compare_with_promotion(
         point: The reference point, in words.
     """
     pi = figures["pi"]
-    now = f"{pi['value']:.2f} [{pi['low']:.2f}, {pi['high']:.2f}]"
+    now = estimate(pi)
     words = f"version {champion.number}: Pi is {now} at {point}, on {figures['images']} images"
     known = champion.tags.get("pi.reference")
     if known != point:
         at = f"at {known}" if known else "without a figure"
         return "NOT COMPARABLE", f"{words}; it was promoted {at}, so that nothing compares"
     low, high = (float(champion.tags[key]) for key in ("pi_low", "pi_high"))
-    held = f"[{low:.2f}, {high:.2f}] when it was promoted"
+    held = f"{bounds(low, high)} when it was promoted"
     if pi["value"] > high:
         return "WORSE", f"{words}, above {held}"
     return "STEADY", f"{words}, and was {held}"

@@ -6,6 +6,7 @@ import numpy as np
 
 from pixelproof.reporting.comparison import Comparison
 from pixelproof.reporting.gallery import paths_by_id
+from pixelproof.reporting.wording import percent
 
 REGRESSED = 12
 DIRECTIONS = 10  # of flips, the most frequent
@@ -28,7 +29,7 @@ def flips(comparison: Comparison) -> list[dict[str, Any]]:
         cells = []
         for model in summary["models"]:
             count, total = counts.get(model, 0), trials[label]
-            cells.append(f"{count} of {total} ({100 * count / total:.1f} %)")
+            cells.append(f"{count} of {total} ({percent(count / total)})")
         rows.append({"label": label, "prediction": prediction, "kind": kind, "cells": cells})
     order = ["missed defect", "false alarm", ""]
     return sorted(rows, key=lambda one: (order.index(one["kind"]), one["label"]))

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from pixelproof.core.statistics.differences import paired_difference
 from pixelproof.reporting.comparison import Comparison, wrong_by_id
 from pixelproof.reporting.experiments import following
+from pixelproof.reporting.wording import percent
 
 
 class Attack(NamedTuple):
@@ -75,7 +76,7 @@ def _compare(
     ]
     compare = comparison.params.compare
     found = paired_difference(*pair, resamples=compare.resamples, seed=compare.seed)
-    rates = f"{100 * pair[0].mean():.1f} % against {100 * pair[1].mean():.1f} %"
+    rates = f"{percent(pair[0].mean())} against {percent(pair[1].mean())}"
     return found.high >= 0, f"{rates} of {len(images)} images"
 
 

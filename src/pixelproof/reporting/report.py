@@ -9,7 +9,7 @@ import pandas as pd
 
 from pixelproof.errors import DataError, IntegrityError
 from pixelproof.reporting.experiments import EXPERIMENTS, Column
-from pixelproof.reporting.wording import bounded_percent, left_out, points, reference
+from pixelproof.reporting.wording import bounded_percent, estimate, left_out, points, reference
 from pixelproof.system import files
 
 Summary = Mapping[str, Any]
@@ -59,7 +59,7 @@ def _result_rows(summary: Summary, table: pd.DataFrame) -> list[list[str]]:
                 model,
                 bounded_percent(entry["clean_accuracy"]),
                 f"{100 * entry['error_rate']['value']:.1f}",
-                f"{pi['value']:.2f} [{pi['low']:.2f}, {pi['high']:.2f}]",
+                estimate(pi),
                 *([_points(entry.get("versus_control"))] if control else []),
                 *(_rates(table, model, name) for name, _ in _columns()),
             ]

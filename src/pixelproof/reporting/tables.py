@@ -9,7 +9,7 @@ from pixelproof.core.statistics.ranks import rank_intervals
 from pixelproof.reporting import experiments
 from pixelproof.reporting.comparison import Comparison
 from pixelproof.reporting.gradient_masking import Check
-from pixelproof.reporting.wording import points, share
+from pixelproof.reporting.wording import bounds, estimate, interval, margin, percent, points, share
 
 TRAINING = (
     "Protocol paper: other changes of the very images that were trained on, as in the paper's "
@@ -20,9 +20,9 @@ Table = dict[str, Any]
 
 
 def _rate(row: pd.Series) -> str:
-    bounds = f"[{100 * row['error_low']:.2f}, {100 * row['error_high']:.2f}]"
+    interval = bounds(100 * row["error_low"], 100 * row["error_high"])
     total = int(row["images"]) * int(row["draws"])
-    return f"{100 * row['error_rate']:.2f} % {bounds} · {int(row['wrong'])} of {total}"
+    return f"{percent(row['error_rate'], 2)} {interval} · {int(row['wrong'])} of {total}"
 
 
 def _grid(table: pd.DataFrame, layout: experiments.Table, side: int) -> Table:
@@ -135,8 +135,8 @@ def _cost(comparison: Comparison) -> Table:
     return {
         "title": "What hardening costs",
         "note": "In points, paired by image, with one-sided bounds at 5 % as the gate has them. It "
-        f"allows accuracy to fall by less than {100 * allowed['accuracy']:g} points, and attacks "
-        f"on the model itself to fool it less than {100 * allowed['attack']:g} points more often.",
+        f"allows accuracy to fall by less than {margin(allowed['accuracy'])}, and attacks "
+        f"on the model itself to fool it less than {margin(allowed['attack'])} more often.",
         "head": ["model", "what", "minus", "points", "images"],
         "rows": rows,
     }
@@ -153,16 +153,16 @@ def _ranking(comparison: Comparison) -> Table:
         rows.append(
             [
                 model,
-                f"{pi['value']:.2f} [{pi['low']:.2f}, {pi['high']:.2f}]",
+                estimate(pi),
                 f"{rank.value:.0f} [{rank.low:.0f} to {rank.high:.0f}]",
                 f"{int(wrong[model].sum())} of {wrong[model].size}",
                 f"{int(wrong[model].any(axis=1).sum())} of {len(wrong[model])}",
                 _accuracy(clean),
                 " · ".join(
-                    f"{label} {100 * one['value']:.1f} %" for label, one in entry["recall"].items()
+                    f"{label} {percent(one['value'])}" for label, one in entry["recall"].items()
                 )
                 if len(entry["recall"]) <= 6
-                else f"balanced {100 * entry['balanced_accuracy']['value']:.1f} %",
+                else f"balanced {percent(entry['balanced_accuracy']['value'])}",
             ]
         )
     return {
@@ -203,8 +203,7 @@ def _masking(checks: list[Check]) -> Table:
 
 
 def _accuracy(entry: Any) -> str:
-    value, low, high = (100 * entry[key] for key in ("value", "low", "high"))
-    return f"{value:.1f} % [{low:.1f}, {high:.1f}]"
+    return f"{percent(entry['value'])} {bounds(100 * entry['low'], 100 * entry['high'], 1)}"
 
 
 def _boundary(comparison: Comparison) -> Table:
@@ -215,7 +214,7 @@ def _boundary(comparison: Comparison) -> Table:
             [
                 one["model"],
                 str(one["images"]),
-                f"{one['median']:.3f} [{one['low']:.3f}, {one['high']:.3f}]",
+                interval(one["median"], one["low"], one["high"], 3),
                 "-" if pd.isna(gap) else f"{gap:+.3f}",
                 "-" if pd.isna(gap) else f"{one['p_value']:.2g}",
             ]

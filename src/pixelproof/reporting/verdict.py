@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pixelproof.reporting.experiments import described, required
-from pixelproof.reporting.wording import bounded_percent, percent, points, reference
+from pixelproof.reporting.wording import bounded_percent, margin, percent, points, reference
 
 Answer = Literal["take", "do not take", "too little evidence", "no control"]
 Entry = Mapping[str, Any]
@@ -112,8 +112,8 @@ def _no_gain(summary: Summary, entry: Entry) -> dict[str, str]:
 
 
 def _allowed(margins: Entry) -> str:
-    accuracy, attack = (f"{100 * margins.get(key, 0):g}" for key in ("accuracy", "attack"))
-    return f"the gate's margins ({accuracy} points of accuracy, {attack} of attacks)"
+    accuracy, attack = (margins.get(key, 0) for key in ("accuracy", "attack"))
+    return f"the gate's margins ({margin(accuracy)} of accuracy, {100 * attack:g} of attacks)"
 
 
 def _lacks(summary: Summary, cost: Entry) -> Iterator[tuple[str, str]]:
@@ -129,7 +129,7 @@ def _lacks(summary: Summary, cost: Entry) -> Iterator[tuple[str, str]]:
     for key, told in (("accuracy", cost["accuracy"]), ("attack", cost["attacks"])):
         few = [one["images"] for one in told.values() if one["tellable"] >= margins[key]]
         if few:
-            yield "images", f"{min(few)} images cannot tell {100 * margins[key]:g} points of {key}"
+            yield "images", f"{min(few)} images cannot tell {margin(margins[key])} of {key}"
     made = {one["experiment"] for one in cost["attacks"].values()}
     missing = [f"`evaluate.{name}`" for name in required() if name not in made]
     if missing:
@@ -141,7 +141,7 @@ def _against(entry: Entry, cost: Entry, margins: Entry) -> Iterator[tuple[str, s
     accuracy = [one for one in cost.get("accuracy", {}).values() if _beyond(one, margins)]
     if accuracy:
         worst = min(accuracy, key=lambda one: one["difference"])
-        allowed = f"{100 * margins['accuracy']:g} points of accuracy that the gate allows"
+        allowed = f"{margin(margins['accuracy'])} of accuracy that the gate allows"
         certain = worst["high"] < -margins["accuracy"]
         yield (
             "accuracy",
@@ -153,7 +153,7 @@ def _against(entry: Entry, cost: Entry, margins: Entry) -> Iterator[tuple[str, s
     if attacks:
         worst = max(attacks, key=lambda one: one["high"])
         if worst["high"] >= margins["attack"]:
-            allowed = f"{100 * margins['attack']:g} points more often, as the gate allows"
+            allowed = f"{margin(margins['attack'])} more often, as the gate allows"
             certain = worst["low"] > margins["attack"]
             yield (
                 "attack",

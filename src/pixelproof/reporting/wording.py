@@ -1,8 +1,11 @@
-"""Figures in words, the same wherever a person reads them."""
+"""Rates, intervals and differences in words: the same on the page, the terminal and at the gate."""
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pixelproof.core.statistics.differences import Difference
 
 KINDS = {"stuck": "stuck pixels", "full": "changed pixels"}  # by the values of a grid
 
@@ -51,17 +54,81 @@ def left_out(summary: Mapping[str, Any]) -> str:
     return f"{words}."
 
 
-def percent(value: float) -> str:
-    """A rate in percent, with one digit."""
-    return f"{100 * value:.1f} %"
+def percent(rate: float, digits: int = 1) -> str:
+    """A rate in percent.
+
+    >>> percent(0.0783)
+    '7.8 %'
+    """
+    return f"{100 * rate:.{digits}f} %"
 
 
-def bounded_percent(entry: Mapping[str, float]) -> str:
+def small_percent(rate: float) -> str:
+    """A rate in percent, with two digits where it is below a tenth.
+
+    >>> [small_percent(rate) for rate in (0.0783, 0.783)]
+    ['7.83 %', '78.3 %']
+    """
+    return percent(rate, 2 if abs(rate) < 0.1 else 1)
+
+
+def bounds(low: float, high: float, digits: int = 2, sign: str = "") -> str:
+    """The bounds of an interval.
+
+    >>> bounds(-1, 2.5, digits=1, sign="+")
+    '[-1.0, +2.5]'
+    """
+    return f"[{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"
+
+
+def interval(value: float, low: float, high: float, digits: int = 2, sign: str = "") -> str:
+    """An estimate with the bounds of its interval.
+
+    >>> interval(4.971, 3.68, 6.684)
+    '4.97 [3.68, 6.68]'
+    """
+    return f"{value:{sign}.{digits}f} {bounds(low, high, digits, sign)}"
+
+
+def estimate(entry: Mapping[str, float], digits: int = 2) -> str:
+    """An entry of `summary.json` with its interval, as `interval` has it."""
+    return interval(entry["value"], entry["low"], entry["high"], digits)
+
+
+def bounded_percent(entry: Mapping[str, float], digits: int = 1) -> str:
     """A rate in percent with its interval, without the sign."""
-    return f"{100 * entry['value']:.1f} [{100 * entry['low']:.1f}, {100 * entry['high']:.1f}]"
+    return interval(*(100 * entry[key] for key in ("value", "low", "high")), digits=digits)
 
 
 def points(entry: Mapping[str, float], digits: int = 1) -> str:
     """A difference of rates in points with its interval, without the word."""
-    value, low, high = (f"{100 * entry[key]:+.{digits}f}" for key in ("difference", "low", "high"))
-    return f"{value} [{low}, {high}]"
+    return in_points(entry["difference"], entry["low"], entry["high"], digits)
+
+
+def in_points(value: float, low: float, high: float, digits: int = 1) -> str:
+    """A difference of rates in points with its interval, without the word.
+
+    >>> in_points(-0.043, -0.061, -0.027)
+    '-4.3 [-6.1, -2.7]'
+    """
+    return interval(100 * value, 100 * low, 100 * high, digits, "+")
+
+
+def with_p_value(difference: "Difference") -> str:
+    """A difference of rates in points, with its interval and p-value.
+
+    >>> from pixelproof.core.statistics.differences import Difference
+    >>> with_p_value(Difference(-0.043, -0.061, -0.027, 0.0001))
+    '-4.30 points [-6.10, -2.70], p = 0.0001'
+    """
+    shown = bounds(100 * difference.low, 100 * difference.high, sign="+")
+    return f"{100 * difference.value:+.2f} points {shown}, p = {difference.p_value:.2g}"
+
+
+def margin(share_of_all: float) -> str:
+    """What the gate allows, in points.
+
+    >>> margin(0.03)
+    '3 points'
+    """
+    return f"{100 * share_of_all:g} points"

@@ -16,6 +16,7 @@ from pixelproof.paths import LEDGER
 from pixelproof.reporting.before_after import Against, Side, compare_sides
 from pixelproof.reporting.provenance import Origin, data_folder, revision_origin, run_origin
 from pixelproof.reporting.report import align
+from pixelproof.reporting.wording import in_points
 from pixelproof.tracking.client import OLDEST_FIRST, Tracker
 from pixelproof.tracking.store import check_store, plain
 
@@ -49,14 +50,13 @@ def _text(first: Side, second: Side, found: list[Against]) -> str:
     rows = [head]
     for one in found:
         gap = one.difference
-        bounds = f"[{100 * gap.low:+.2f}, {100 * gap.high:+.2f}]"
         sizes = [f"{i} × {d}" for i, d in zip(one.images, one.draws, strict=True)]
         rows.append(
             [
                 one.model,
                 one.setting,
                 *(f"{100 * rate:.2f}" for rate in one.rates),
-                f"{100 * gap.value:+.2f} {bounds}",
+                in_points(gap.value, gap.low, gap.high, 2),
                 f"{gap.p_value:.2g}",
                 " | ".join(dict.fromkeys(sizes)),
                 "paired" if one.paired else "unpaired",

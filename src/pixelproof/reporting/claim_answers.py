@@ -1,0 +1,61 @@
+"""What the tests of the paper's claims have in common: their answer, and how models are paired."""
+
+from typing import Any, Literal, NamedTuple
+
+import numpy.typing as npt
+
+from pixelproof.core.statistics.differences import Difference, paired_difference
+from pixelproof.reporting.comparison import Comparison
+
+Status = Literal["reproduced", "not reproduced", "not comparable"]
+Rates = npt.NDArray[Any]
+
+
+class Answer(NamedTuple):
+    """How a claim compares with what is found here.
+
+    Attributes:
+        status: Reproduced where the test says so at 5 %; not reproduced where it does not.
+        found: The figures here, with 95 % intervals.
+        reason: The test, or why there is none.
+    """
+
+    status: Status
+    found: str
+    reason: str
+
+
+def paired(comparison: Comparison, wrong: Rates, other: Rates) -> Difference:
+    """The difference of two models or settings, paired by image and draw."""
+    compare = comparison.params.compare
+    shared = comparison.params.generate.positions == "shared"
+    return paired_difference(
+        wrong, other, resamples=compare.resamples, seed=compare.seed, by_draw=shared
+    )
+
+
+def status(holds: bool) -> Status:
+    """The status of a claim that was tested."""
+    return "reproduced" if holds else "not reproduced"
+
+
+def missing(what: str) -> Answer:
+    """The answer where an experiment was not run."""
+    return not_comparable(f"not measured here: {what}")
+
+
+def not_comparable(reason: str, found: str = "") -> Answer:
+    """The answer where there is no test, and why."""
+    return Answer("not comparable", found, reason)
+
+
+def nothing_flips() -> Answer:
+    """The answer where no model errs."""
+    return not_comparable("no prediction flips, so there is no rate to compare with")
+
+
+def original(comparison: Comparison) -> str:
+    """The original that the control belongs to, or the first."""
+    control = comparison.params.compare.control
+    arms = comparison.params.finetune.arms
+    return arms[control].baseline if control in arms else next(iter(comparison.params.baselines))

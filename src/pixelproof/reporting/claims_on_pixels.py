@@ -1,0 +1,151 @@
+"""Tests of the paper's claims on changed pixels (Sections 5 and 6.1)."""
+
+from typing import Any
+
+from scipy import stats
+
+from pixelproof.core.statistics.intervals import rate_interval
+from pixelproof.core.statistics.ranks import rank_intervals
+from pixelproof.reporting.claim_answers import (
+    Answer,
+    Rates,
+    missing,
+    not_comparable,
+    nothing_flips,
+    original,
+    paired,
+    status,
+)
+from pixelproof.reporting.comparison import Comparison
+from pixelproof.reporting.wording import interval, small_percent, with_p_value
+
+SMALL = 0.5  # a difference within this share of the whole image's error rate is "little"
+
+
+def number(comparison: Comparison) -> Answer:
+    """Whether errors grow with the number of changed pixels."""
+    model = original(comparison)
+    counts = comparison.levels("pixels", "n") or comparison.levels("stuck", "n")
+    experiment = "pixels" if comparison.levels("pixels", "n") else "stuck"
+    if len(counts) < 2:
+        return missing("more than one number of pixels")
+    rates = [comparison.wrong(model, experiment, n=n) for n in counts]
+    if not any(one.any() for one in rates):
+        return nothing_flips()
+    found = paired(comparison, rates[-1], rates[0])
+    steps = ", ".join(
+        f"{small_percent(one.mean())} at {n}" for n, one in zip(counts, rates, strict=True)
+    )
+    reason = f"paired by image and draw: n = {counts[-1]} minus n = {counts[0]}"
+    return Answer(status(found.low > 0), f"{model}: {steps}; {with_p_value(found)}", reason)
+
+
+def _extremes(comparison: Comparison, experiment: str) -> tuple[list[Any], list[Rates]] | None:
+    """The levels of magnitude or area and what is wrong at each, at the largest n."""
+    model = original(comparison)
+    counts = comparison.levels(experiment, "n", model)
+    column = "values" if experiment == "magnitude" else "area"
+    levels = comparison.levels(experiment, column, model)
+    if not counts or len(levels) < 2:
+        return None
+    if column == "values":
+        levels = sorted(levels, key=lambda one: int(str(one).split(":")[1]))
+    n = counts[-1]
+    return levels, [comparison.wrong(model, experiment, n=n, **{column: one}) for one in levels]
+
+
+def magnitude(comparison: Comparison) -> Answer:
+    """Whether errors grow with the magnitude of the change."""
+    measured = _extremes(comparison, "magnitude")
+    if measured is None:
+        return missing("the magnitude")
+    levels, rates = measured
+    if not any(one.any() for one in rates):
+        return nothing_flips()
+    found = paired(comparison, rates[-1], rates[0])
+    first, last = (str(one).replace("offset:", "± ") for one in (levels[0], levels[-1]))
+    ends = (
+        f"{small_percent(rates[0].mean())} at {first}, {small_percent(rates[-1].mean())} at {last}"
+    )
+    return Answer(
+        status(found.low > 0), f"{ends}; {with_p_value(found)}", "paired by image and draw"
+    )
+
+
+def area(comparison: Comparison) -> Answer:
+    """Whether the area of the changes matters little: an equivalence test."""
+    measured = _extremes(comparison, "area")
+    if measured is None:
+        return missing("the area")
+    levels, rates = measured
+    if not rates[-1].any():
+        return nothing_flips()
+    found = paired(comparison, rates[0], rates[-1])
+    limit = SMALL * float(rates[-1].mean())
+    box = f"{levels[0]} × {levels[0]}"
+    ends = f"{small_percent(rates[-1].mean())} whole, {small_percent(rates[0].mean())} in {box}"
+    reason = (
+        f"little: the interval of the paired difference lies within ± {100 * limit:.2f} points, "
+        "half of the whole image's rate"
+    )
+    return Answer(
+        status(-limit < found.low and found.high < limit), f"{ends}; {with_p_value(found)}", reason
+    )
+
+
+def magnitude_or_area(comparison: Comparison) -> Answer:
+    """Whether the effect of the magnitude exceeds that of the area."""
+    magnitude, area = _extremes(comparison, "magnitude"), _extremes(comparison, "area")
+    if magnitude is None or area is None:
+        return missing("magnitude or area")
+    if not any(one.any() for one in (*magnitude[1], *area[1])):
+        return nothing_flips()
+    by_magnitude = magnitude[1][-1].astype(float) - magnitude[1][0]
+    by_area = area[1][-1].astype(float) - area[1][0]
+    sign = 1 if by_area.mean() >= 0 else -1
+    found = paired(comparison, by_magnitude, sign * by_area)
+    words = f"the effect of magnitude minus that of area: {with_p_value(found)}"
+    return Answer(
+        status(found.low > 0), words, "difference of the two paired differences, by image"
+    )
+
+
+def ranking(comparison: Comparison) -> Answer:
+    """Whether Pi and clean accuracy put the originals in the same order."""
+    originals = list(comparison.params.baselines)
+    if len(originals) < 3:
+        return not_comparable("a ranking needs three originals; these are hardened from one")
+    wrong = {model: comparison.at_reference(model) for model in originals}
+    compare = comparison.params.compare
+    ranks = rank_intervals(wrong, resamples=compare.resamples, seed=compare.seed)
+    entries = comparison.summary["models"]
+    accuracy = [entries[model]["clean_accuracy"]["value"] for model in originals]
+    pi = [entries[model]["pi"]["value"] for model in originals]
+    tau, _ = stats.kendalltau(pi, [-one for one in accuracy])
+    words = ", ".join(
+        f"{model} {interval(*ranks[model], digits=0)}"
+        for model in sorted(originals, key=lambda one: ranks[one].value)
+    )
+    certain = all(one.low == one.high for one in ranks.values())
+    reason = "same order, and every rank by Pi certain (bootstrap by image)"
+    words = f"rank by Pi: {words}; Kendall's tau {tau:.2f}"
+    return Answer(status(bool(tau == 1 and certain)), words, reason)
+
+
+def disarming(comparison: Comparison) -> Answer:
+    """Whether changed pixels return more FGSM examples than they cost unchanged images."""
+    model = original(comparison)
+    counts = comparison.levels("adversarial_pixels", "n", model)
+    if not counts:
+        return missing("the change of FGSM examples")
+    n = counts[-1]
+    still = comparison.wrong(model, "adversarial_pixels", n=n)
+    back = rate_interval(~still)
+    bounds = f"[{small_percent(back.low)}, {small_percent(back.high)}]"
+    words = f"{small_percent(back.value)} {bounds} of {len(still)} come back at n = {n}"
+    if n not in comparison.levels("pixels", "n", model):
+        return not_comparable(f"unchanged images were not tried at n = {n}", words)
+    lost = rate_interval(comparison.wrong(model, "pixels", n=n))
+    words += f"; the same change loses {small_percent(lost.value)} of the unchanged images"
+    reason = "more come back than are lost: the two intervals do not meet. No defence was needed"
+    return Answer(status(back.low > lost.high), words, reason)
