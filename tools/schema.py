@@ -2,9 +2,9 @@
 
     make schema                             python tools/schema.py
 
-Types, ranges and defaults are those that `pixelproof.params` checks. The text of a key is the
-string that stands under it there, read from the source: pydantic could read it on every import,
-which would take longer than all its other work.
+Types, ranges and defaults are those that `pixelproof.params` checks. The description of a
+key is the docstring under it, read from the source here: pydantic can do that too, but on every
+import, which makes the start of a stage slower.
 """
 
 import ast
@@ -34,7 +34,7 @@ class Untitled(GenerateJsonSchema):
 
 
 def texts(section: type) -> dict[str, str]:
-    """What stands under each key of a section and of those that it extends, in one line each."""
+    """The docstring of each key of a section and of the sections that it extends, in one line."""
     found: dict[str, str] = {}
     for cls in reversed(section.__mro__[:-1]):
         (definition,) = ast.parse(inspect.getsource(cls)).body
@@ -50,8 +50,8 @@ def sections(kind: Any) -> Iterator[type]:
     inner = get_type_hints(kind).values() if is_dataclass(kind) else get_args(kind)
     if isinstance(kind, type) and is_dataclass(kind):
         yield kind
-    for one in inner:
-        yield from sections(one)
+    for each in inner:
+        yield from sections(each)
 
 
 def schema() -> dict[str, Any]:

@@ -183,17 +183,17 @@ class Evaluate:
     def grids(self, side: int) -> list[Grid]:
         """What the experiments that change pixels at random measure, in images of this side."""
         grids = [
-            Grid(name, values, one.area, one.n)
-            for name, values, one in (
+            Grid(name, values, pixels.area, pixels.n)
+            for name, values, pixels in (
                 ("pixels", "full", self.pixels),
                 ("stuck", "stuck", self.stuck),
             )
-            if one
+            if pixels
         ]
         if self.magnitude:
-            one, models = self.magnitude.n, self.magnitude.models
+            n, models = self.magnitude.n, self.magnitude.models
             grids += [
-                Grid("magnitude", f"offset:{offset}", None, one, models)
+                Grid("magnitude", f"offset:{offset}", None, n, models)
                 for offset in self.magnitude.offset
             ]
         if self.area:
@@ -205,5 +205,6 @@ class Evaluate:
 
     def paper_grids(self, side: int) -> list[Grid]:
         """What the protocol `paper` measures on the training images (Table 10)."""
-        asked = "paper" in self.protocols
-        return [one for one in self.grids(side) if asked and one.experiment in ("pixels", "stuck")]
+        if "paper" not in self.protocols:
+            return []
+        return [grid for grid in self.grids(side) if grid.experiment in ("pixels", "stuck")]

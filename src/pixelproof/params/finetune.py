@@ -7,7 +7,7 @@ from pydantic import Field
 from pixelproof.params.kinds import AreaSide, Count, Expected, LearningRate, Name, Seed
 from pixelproof.params.section import section
 
-Values = Annotated[  # what `parse_values` reads, without the numpy that it lies beside
+Values = Annotated[  # what `parse_values` accepts; its module would import numpy
     str,
     Field(pattern=r"^(full|stuck|offset:([1-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5]))$"),
     Expected("full, stuck or offset:d with d from 1 to 255"),

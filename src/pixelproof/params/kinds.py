@@ -55,20 +55,20 @@ class Expected:
             return validate(value)
         except ValidationError as error:
             found = error.errors(include_url=False)
-            out = [one["input"] for one in found if one["type"] in _RANGE]
-            if not out:
+            outside = [each["input"] for each in found if each["type"] in _RANGE]
+            if not outside:
                 raise
-            raise _unexpected(self.words, out[0]) from None
+            raise _unexpected(self.words, outside[0]) from None
 
 
 @dataclass(frozen=True)
 class Several:
-    """Makes a tuple of what is a list in YAML; a number alone is a list of one.
+    """Turns a list of YAML into a tuple; a single number becomes a tuple of one entry.
 
     Attributes:
-        least: How many entries it has at least.
-        words: What is expected where there are fewer.
-        distinct: What is expected where an entry stands twice; None allows that.
+        least: The smallest number of entries.
+        words: Says what is expected if there are fewer.
+        distinct: Says what is expected if an entry is repeated; None allows repetition.
     """
 
     least: int = 0
@@ -84,7 +84,7 @@ class Several:
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        """The same for an editor."""
+        """The JSON schema: a list, or a single number."""
         several = handler(schema)
         if self.least:
             several["minItems"] = self.least
@@ -104,7 +104,10 @@ class Several:
 
 
 def three(value: Any) -> Any:
-    """Make a tuple of a list of three, one a channel; what is no list is refused later."""
+    """Turn a list of three numbers, one for each channel, into a tuple.
+
+    Anything but a list or a tuple is passed on, for pydantic to refuse.
+    """
     if not isinstance(value, list | tuple):
         return value
     if len(value) != 3:

@@ -5,7 +5,7 @@ from pixelproof.params.section import section
 
 @section
 class Model:
-    """A baseline or an arm, as it is evaluated: DVC reads here whose examples that takes."""
+    """A baseline or an arm; its origin tells DVC which adversarial examples it is tested on."""
 
     origin: str
     """The baseline itself, or that of the arm."""

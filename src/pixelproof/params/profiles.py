@@ -53,7 +53,7 @@ def as_params(profile: Path, target: Path) -> bytes:
 def _held_elsewhere(content: bytes) -> bool:
     """Whether a profile or git's HEAD holds these parameters, so that nothing is lost."""
     return content == git.committed(PARAMS) or content in [
-        as_params(one, PARAMS) for one in _known().values()
+        as_params(profile, PARAMS) for profile in _known().values()
     ]
 
 
@@ -63,9 +63,9 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _keep(content: bytes) -> Path:
-    """Put edited parameters beside, under a name that is free or that holds just these."""
+    """Save edited parameters under a free name; the same content is saved only once."""
     names = (PARAMS.with_stem(f"{PARAMS.stem}.kept-{number}") for number in count(1))
-    path = next(one for one in names if not one.exists() or one.read_bytes() == content)
+    path = next(name for name in names if not name.exists() or name.read_bytes() == content)
     if not path.exists():
         _write(path, content)
     return path

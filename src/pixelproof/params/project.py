@@ -115,12 +115,12 @@ class Params:
             if name not in classes:
                 raise ParameterError(
                     f"compare.defects: expected classes of {self.select.data}/ ({shown}), got "
-                    f"{name!r}; name in params.yaml those whose misses are to be told first, or []"
+                    f"{name!r}; name in params.yaml those whose misses are to be named first, or []"
                 )
 
     @staticmethod
     def _check_own(name: str, baseline: Baseline) -> None:
-        """A network of a person's own: nothing else says what its outputs and inputs are."""
+        """A user's own network: only its section says what its outputs and inputs are."""
         for key in ("classes", "mean", "std"):
             if baseline.classifier.startswith("python:") and getattr(baseline, key) is None:
                 raise ParameterError(

@@ -1,4 +1,4 @@
-"""What makes a class a section of `params.yaml`: pydantic checks it, and errors take one line.
+"""The sections of `params.yaml` as classes that pydantic checks, with errors of one line.
 
 Sections are pydantic's dataclasses and not its models, since `dataclasses.replace` checks what it
 makes and a model's copy does not. The errors are worded here: pydantic's own take several lines,
@@ -51,7 +51,7 @@ _EXPECTED = {
 def section(cls: type[T]) -> type[T]:
     """Make a class a frozen dataclass that checks the values it is made of.
 
-    To make one raises a ParameterError that names the key, what was expected and what came.
+    Invalid values raise a ParameterError that names the key, what was expected and what came.
     """
     cls.__get_pydantic_core_schema__ = classmethod(_from_mapping)  # type: ignore[attr-defined]
     made: Any = dataclass(frozen=True, config=CONFIG)(cls)
@@ -69,19 +69,19 @@ def section(cls: type[T]) -> type[T]:
 
 
 def _from_mapping(cls: type, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-    """Let keys and values become a section, though all else is strict."""
+    """Accept a mapping for a section; strict pydantic would only take an instance of it."""
     return cast("CoreSchema", {**handler(source), "strict": False})
 
 
 def in_words(error: ValidationError, kind: Any) -> str:
-    """One line on what is wrong: an unknown key first, since another may be missing for it.
+    """Say in one line what is wrong; an unknown key first, since it may be a misspelt required one.
 
     Args:
         error: Of pydantic.
         kind: The section that was to be made.
     """
     found = error.errors(include_url=False)
-    return _line(next((one for one in found if one["type"] in _UNKNOWN), found[0]), kind)
+    return _line(next((each for each in found if each["type"] in _UNKNOWN), found[0]), kind)
 
 
 def _line(error: ErrorDetails, kind: Any) -> str:
@@ -110,7 +110,7 @@ def _line(error: ErrorDetails, kind: Any) -> str:
 
 
 def _own(cause: Exception, key: str) -> str:
-    """What a check of ours has raised; that of a section names the key within it."""
+    """The message of a check of our own; that of a section starts with a key within it."""
     if isinstance(cause, ParameterError):
         return f"{key}.{cause}".lstrip(".")
     return f"{key}: {cause}"
@@ -130,7 +130,7 @@ def _key(where: Location) -> str:
 
 
 def _at(kind: Any, where: Location) -> Any:
-    """The type of what stands at a place within a section."""
+    """The type of the value at a place within a section."""
     for step in where:
         if dataclasses.is_dataclass(kind):
             kind = _hints(kind)[str(step)]

@@ -1,4 +1,4 @@
-"""How a parameter that is not what it must be is refused: in one line, with the nearest name."""
+"""Checks that refuse a parameter in one line, with the nearest known name."""
 
 import difflib
 import re

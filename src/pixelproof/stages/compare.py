@@ -33,7 +33,7 @@ def _write_table(table: pd.DataFrame, path: Path) -> None:
 
 
 def _common(ledgers: Ledgers, params: Params, split: str = "held-out") -> list[str]:
-    """The common images; where there is none the report says so, too."""
+    """The common images; if there are none, the report says so before the error is raised."""
     try:
         return common_images(ledgers, params.compare.images, split)
     except DataError as error:
@@ -77,7 +77,7 @@ def run(*, params: Params) -> None:
     params.check_classes(images.classes)
     _set_others_aside(params.models)
     manifest = files.read_json(IMAGES / "manifest.json")
-    seen = {hex_id(one) for model in params.models for one in seen_images(MODELS / model)}
+    seen = {hex_id(image) for model in params.models for image in seen_images(MODELS / model)}
     whole = {model: read_ledger(LEDGER / f"{model}.parquet") for model in params.models}
     held = {model: of_split(ledger, "held_out") for model, ledger in whole.items()}
     ledgers = {model: without(ledger, seen) for model, ledger in held.items()}
@@ -95,7 +95,7 @@ def run(*, params: Params) -> None:
         "common_images": len(common),
         "held_out_images": len(counted - seen),
         "left_out_as_seen": len(counted & seen),
-        "unknown_seen": [one for one in params.models if not seen_is_known(MODELS / one)],
+        "unknown_seen": [model for model in params.models if not seen_is_known(MODELS / model)],
         "margins": margins(params),
         "made_from": _made_from(params, manifest),
     }

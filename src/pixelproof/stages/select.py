@@ -75,7 +75,9 @@ def _decoded(
     with strict_reading(), ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, len(paths), CHUNK):
             chunk = paths[start : start + CHUNK]
-            yield from zip(chunk, pool.map(lambda one: _read_one(one, select), chunk), strict=True)
+            yield from zip(
+                chunk, pool.map(lambda path: _read_one(path, select), chunk), strict=True
+            )
 
 
 def read_all(found: dict[str, list[Path]], select: Select, raw: Path) -> Reading:
@@ -95,10 +97,10 @@ def read_all(found: dict[str, list[Path]], select: Select, raw: Path) -> Reading
             if isinstance(outcome, UnreadableImageError):
                 reading.quarantined.append({"path": name, "reason": outcome.reason})
                 continue
-            one, group = image_id(outcome.array), group_of(name)
-            split = split_of(select, hex_id(one) if group is None else group)
+            image, group = image_id(outcome.array), group_of(name)
+            split = split_of(select, hex_id(image) if group is None else group)
             file = (outcome.width, outcome.height, outcome.mode)
-            reading.rows.append(Row(one, name, labels[path], len(reading.rows), *file, split))
+            reading.rows.append(Row(image, name, labels[path], len(reading.rows), *file, split))
             if outcome.note:
                 reading.notes.append({"path": name, "note": outcome.note})
             sink.write(outcome.array.tobytes())
@@ -108,7 +110,7 @@ def read_all(found: dict[str, list[Path]], select: Select, raw: Path) -> Reading
 
 def _check_quarantine(reading: Reading, classes: Sequence[str], select: Select) -> None:
     refused = reading.quarantined
-    shown = "; ".join(f"{one['path']}: {one['reason']}" for one in refused[:3])
+    shown = "; ".join(f"{file['path']}: {file['reason']}" for file in refused[:3])
     if len(refused) > select.unreadable * reading.found:
         raise DataError(
             f"{select.data}: {len(refused)} of {reading.found} files cannot be read, expected at "
