@@ -57,8 +57,8 @@ def sections(kind: Any) -> Iterator[type]:
 def schema() -> dict[str, Any]:
     """The schema, with a text for each section and each key, in the order of params.yaml."""
     made = PARAMS.json_schema(schema_generator=Untitled)
-    order = YAML(typ="safe").load(ROOT / "params.yaml")
-    made["properties"] = {key: made["properties"][key] for key in order}
+    order, keys = YAML(typ="safe").load(ROOT / "params.yaml"), made["properties"]
+    made["properties"] = {key: keys[key] for key in [*order, *keys]}
     for section in sections(Params):
         body = made if section is Params else made["$defs"][section.__name__]
         body.pop("title", None)
