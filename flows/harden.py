@@ -9,12 +9,8 @@ import argparse
 import os
 import queue
 import signal
-import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,43 +21,34 @@ import prefect
 from prefect import State, flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.events import emit_event
 from prefect.futures import wait
-from prefect.logging.handlers import APILogWorker
-from prefect.runtime import flow_run as flow_run_context
-from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from prefect.states import Completed, Failed
 
-from pixelproof.errors import ParameterError, PixelproofError, one_line
-from pixelproof.operations.servers import free_port, prefect_server
-from pixelproof.operations.stage_runner import Children, StageError, places, stage_graph
+from pixelproof.errors import PixelproofError, one_line
+from pixelproof.operations.champion_events import PROMOTED, announce
+from pixelproof.operations.stage_graph import stage_graph
+from pixelproof.operations.stage_runner import Children, StageError, places
+from pixelproof.operations.temporary_server import temporary_server
+from pixelproof.operations.workspace import keep_files, own_environment, workspace
 from pixelproof.operations.worktrees import (
     bring_data,
     check_branch,
     commit_results,
     set_parameters,
-    worktree,
 )
 from pixelproof.params.project import Params, load_params
 from pixelproof.paths import GATE, METRICS
-from pixelproof.promotion.actor import FLOW_RUN
 from pixelproof.promotion.fresh_draws import gate_of
 from pixelproof.promotion.model_card import figures_table, rules_table
 from pixelproof.reporting.figures import picture
 from pixelproof.reporting.report import read_results, result_markdown
 from pixelproof.reporting.verdict import verdict
 from pixelproof.system.files import read_json
-from pixelproof.system.processes import bound
-from pixelproof.system.projects import LABEL, project_name
-from pixelproof.system.surroundings import check_home
 from pixelproof.tracking.session import track_pipeline
 from pixelproof.tracking.store import require_absolute
 
 ROOT = Path(__file__).resolve().parent.parent
 RETRY_SECONDS = 5
-SERVER_SECONDS = 120.0
-CHAMPION = "pixelproof.champion"  # the resource of the events
-PROMOTED = f"{CHAMPION}.promoted"
 
 
 class Workplace:
@@ -117,38 +104,21 @@ def judge(promote: bool, workplace: Workplace) -> State:
 def publish(address: str | None, result: Mapping[str, Any] | None) -> str:
     """Put the result where the flow's page shows it; returns what it means in a sentence."""
     summary, table = read_results(METRICS)
-    said = verdict(summary)
+    conclusion = verdict(summary)
     links = [f"[MLflow run]({address})"] if address else []
     links += [f"`{METRICS}/results.csv`", "`reports/index.html`"]
     figure = f"![Error rates]({picture(table, load_params())})"
-    parts = [said, result_markdown(summary, table), figure, " · ".join(links)]
+    parts = [conclusion, result_markdown(summary, table), figure, " · ".join(links)]
     if result:
         judged = [f"**{result['words']}**", rules_table(result["verdict"])]
         parts = [*judged, figures_table(result["verdict"]) if result["verdict"] else "", *parts]
     words = "\n\n".join(one for one in parts if one)
-    told = str(result["words"]) if result else said
+    sentence = str(result["words"]) if result else conclusion
     try:
-        create_markdown_artifact(key="result", markdown=words, description=told)
+        create_markdown_artifact(key="result", markdown=words, description=sentence)
     except Exception as error:  # the work is done, whatever becomes of its page
         get_run_logger().warning("the result could not be published: %s", error)
-    return told
-
-
-def announce(event: str, result: Mapping[str, Any]) -> None:
-    """Emit an event, which automations of notifications wait for.
-
-    That nobody hears of it undoes nothing that was done.
-    """
-    resource = {
-        "prefect.resource.id": CHAMPION,
-        "prefect.resource.name": CHAMPION,
-        LABEL: project_name(ROOT),
-    }
-    told = {key: result[key] for key in ("words", "outcome", "champion", "address")}
-    try:
-        emit_event(event, resource=resource, payload=told)
-    except Exception as error:
-        get_run_logger().warning("%s could not be announced: %s", event, error)
+    return sentence
 
 
 @flow(name="harden")
@@ -185,45 +155,6 @@ def harden(
         return Failed(message=str(error))
 
 
-def keep_files(revision: str | None, *changes: object) -> None:
-    """Let no run change what a person has in the project's folder.
-
-    Raises:
-        ParameterError: It would.
-    """
-    if revision is None and any(changes):
-        raise ParameterError(
-            "revision: expected one, since a profile, overrides or data would change your own "
-            "files; got none (`pixelproof profile use` changes them)"
-        )
-
-
-@contextmanager
-def workspace(root: Path, revision: str | None) -> Iterator[Path]:
-    """Work in the project's folder, or in its worktree at a revision."""
-    before = Path.cwd()
-    try:
-        if revision is None:
-            os.chdir(root)
-            yield root
-            return
-        require_absolute()
-        with worktree(root, revision, "harden") as folder:
-            os.chdir(folder)
-            yield folder
-    finally:
-        os.chdir(before)
-
-
-def own_environment() -> dict[str, str]:
-    """What processes of this run find in their environment."""
-    own = [str(Path("src").resolve())]  # the revision's code, not the installed one
-    theirs = os.environ.get("PYTHONPATH")
-    code = {"PYTHONPATH": os.pathsep.join([*own, theirs] if theirs else own)}
-    flow_run = flow_run_context.get_id()
-    return code | ({FLOW_RUN: str(flow_run)} if flow_run else {})
-
-
 def run(params: Params, promotion: str, branch: str | None) -> State:
     """Run the stages and the gate in the folder that is the working directory.
 
@@ -234,7 +165,7 @@ def run(params: Params, promotion: str, branch: str | None) -> State:
     logged = None if promotion == "off" else gate_of(params).challenger
     result = None
     with track_pipeline(params, "flows/harden.py", logged) as tracked:
-        environments = [one | own | tracked.environment for one in places(params.compute)]
+        environments = [place | own | tracked.environment for place in places(params.compute)]
         workplace = Workplace(environments, 3600 * params.compute.stage_hours)
         failed = run_stages(graph, workplace, params.compute.retries)
         if failed:
@@ -242,7 +173,7 @@ def run(params: Params, promotion: str, branch: str | None) -> State:
     if promotion != "off":
         result = run_judge(promotion == "promote", workplace, params.compute.retries)
         if result["promoted"]:
-            announce(PROMOTED, result)
+            announce(ROOT, PROMOTED, result)
     message = publish(tracked.address, result)
     if branch is not None:
         commit = commit_results(Path(), branch, "Results of a scheduled hardening")
@@ -266,16 +197,16 @@ def run_judge(promote: bool, workplace: Workplace, retries: int) -> dict[str, An
 
 
 def run_stages(graph: dict[str, tuple[str, ...]], workplace: Workplace, retries: int) -> list[str]:
-    """Run all stages, each after those that it needs; returns what those that failed have said.
+    """Run all stages, each after those that it needs; returns the messages of those that failed.
 
     Whatever ends this early, a cancellation among it, ends the stages first.
     """
     futures: dict[str, prefect.futures.PrefectFuture[State]] = {}
     try:
         for name, needs in graph.items():
-            one = stage.with_options(task_run_name=name, retries=retries)
+            named = stage.with_options(task_run_name=name, retries=retries)
             before = [futures[need] for need in needs]
-            futures[name] = one.submit(name, workplace, return_state=False, wait_for=before)
+            futures[name] = named.submit(name, workplace, return_state=False, wait_for=before)
         wait(list(futures.values()))
     except BaseException:
         workplace.children.stop()
@@ -283,47 +214,6 @@ def run_stages(graph: dict[str, tuple[str, ...]], workplace: Workplace, retries:
     states = [future.state for future in futures.values()]
     # A stage that only waited in vain for another one says nothing that is new.
     return [str(state.message) for state in states if state.is_failed() or state.is_crashed()]
-
-
-@contextmanager
-def server() -> Iterator[None]:
-    """Make sure of a Prefect server: the one that is set, else one that ends with this process.
-
-    Prefect's own temporary server would outlive a process that is killed.
-    """
-    if PREFECT_API_URL.value():
-        yield
-        return
-    check_home()
-    own = prefect_server(free_port(0))
-    environment = os.environ | own.variables
-    environment |= {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1"}
-    # In a session of its own, or Ctrl-C would end it before the flow that reports to it.
-    process = subprocess.Popen(bound(own.command), env=environment, start_new_session=True)
-    url, password = own.access[PREFECT_API_URL.name], own.access[PREFECT_API_AUTH_STRING.name]
-    try:
-        _wait_for(f"{url}/health", process)
-        with temporary_settings({PREFECT_API_URL: url, PREFECT_API_AUTH_STRING: password}):
-            yield
-            APILogWorker.drain_all(timeout=10)  # else the last lines find no server
-    finally:
-        process.terminate()
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _wait_for(url: str, process: "subprocess.Popen[bytes]") -> None:
-    end = time.monotonic() + SERVER_SECONDS
-    while process.poll() is None and time.monotonic() < end:
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except OSError:
-            time.sleep(0.1)
-    raise SystemExit("pixelproof: the temporary Prefect server did not start; set PREFECT_API_URL")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -337,7 +227,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments["revision"] is not None:
             require_absolute()
-        with server():
+        with temporary_server():
             state = harden(**arguments, return_state=True)
     except PixelproofError as error:
         print(f"pixelproof: {one_line(str(error))}", file=sys.stderr)

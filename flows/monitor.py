@@ -7,16 +7,17 @@ from prefect import State, flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from prefect.states import Completed, Failed
 
-from harden import CHAMPION, ROOT, announce, keep_files, own_environment, workspace
 from pixelproof.errors import PixelproofError
+from pixelproof.operations.champion_events import DEGRADED, announce
 from pixelproof.operations.stage_runner import Children, places
+from pixelproof.operations.workspace import keep_files, own_environment, workspace
 from pixelproof.operations.worktrees import bring_data, set_parameters
 from pixelproof.paths import GATE
 from pixelproof.promotion.model_card import figures_table
 from pixelproof.system.files import read_json
 from pixelproof.tracking.store import TRACKING
 
-DEGRADED = f"{CHAMPION}.degraded"
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @flow(name="monitor")
@@ -69,7 +70,7 @@ def publish(result: dict[str, Any]) -> None:
     words = f"**{result['outcome']}**: {result['words']}\n\n{figures_table(result['verdict'])}"
     if result["outcome"] == "WORSE":
         logger.warning("the champion is worse than it was: %s", result["words"])
-        announce(DEGRADED, result)
+        announce(ROOT, DEGRADED, result)
     try:
         create_markdown_artifact(key="monitor", markdown=words, description=result["words"])
     except Exception as error:  # the work is done, whatever becomes of its page

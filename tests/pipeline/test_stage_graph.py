@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from pixelproof.operations.stage_runner import Children, StageError, count_gpus, places, stage_graph
+from pixelproof.operations.stage_graph import stage_graph
+from pixelproof.operations.stage_runner import Children, StageError, count_gpus, places
 from pixelproof.params.compute import Compute
 from tests.conftest import ROOT
 from tests.support.repository import ENVIRONMENT, run

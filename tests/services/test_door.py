@@ -45,11 +45,10 @@ const attacks = %s, results = [];
 """
 TEMPORARY = """
 import sys
-sys.path.insert(0, "flows")
-import harden
+from pixelproof.operations.temporary_server import temporary_server
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL
-with harden.server():
+with temporary_server():
     with get_client(sync_client=True) as client:
         assert client.read_work_pools() == []
     print(PREFECT_API_URL.value(), flush=True)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from pixelproof.errors import ParameterError
+from pixelproof.operations.champion_events import DEGRADED, PROMOTED
 from pixelproof.system.projects import LABEL, Project
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def _notifications(block: "UUID", project: Project) -> "list[AutomationCore]":
     )
     changed = EventTrigger(
         match={"prefect.resource.id": "pixelproof.champion", LABEL: project.name},
-        expect={"pixelproof.champion.promoted", "pixelproof.champion.degraded"},
+        expect={PROMOTED, DEGRADED},
         posture=Posture.Reactive,
         threshold=1,
     )

@@ -1,4 +1,4 @@
-"""The pipeline as DVC knows it: its stages, what each needs, and running one of them."""
+"""Runs stages through DVC: where they can work side by side, watched, and stopped at once."""
 
 import os
 import re
@@ -9,8 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from graphlib import TopologicalSorter
-from pathlib import Path
 
 from pixelproof.errors import PipelineError, ServiceError
 from pixelproof.params.compute import Compute
@@ -33,36 +31,8 @@ class StageError(PipelineError):
         self.worth_retrying = worth_retrying
 
 
-def stage_graph(root: Path = Path()) -> dict[str, tuple[str, ...]]:
-    """The stages in an order in which they can run, each with those that it needs.
-
-    Args:
-        root: The folder of `dvc.yaml`.
-
-    Returns:
-        For each stage, as `dvc repro` calls it, the stages that it needs itself.
-
-    Raises:
-        PipelineError: DVC cannot read the pipeline.
-    """
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo
-
-    try:
-        with Repo(str(root)) as repo:
-            graph = repo.index.graph  # its edges go from a stage to what it needs
-    except DvcException as error:
-        raise PipelineError(f"{root.resolve()}: {error}") from None
-    needs = {
-        one.addressing: tuple(need.addressing for need in graph[one] if not need.is_data_source)
-        for one in graph
-        if not one.is_data_source
-    }
-    return {name: tuple(sorted(needs[name])) for name in TopologicalSorter(needs).static_order()}
-
-
 def count_gpus() -> int:
-    """How many GPUs there are to use; told without importing torch."""
+    """How many GPUs there are to use, without importing torch."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return len([one for one in visible.split(",") if one.strip() not in ("", "-1")])
@@ -93,14 +63,14 @@ def places(compute: Compute) -> list[dict[str, str]]:
 
 
 def _failure(stage: str, lines: list[str], ended: int) -> StageError:
-    """What went wrong, from what DVC and the stage have said, and how DVC itself ended."""
+    """What went wrong, from what DVC and the stage wrote, and how DVC itself ended."""
     text = "\n".join(lines)
     code = int((re.findall(r"exited with (-?\d+)", text) or ["1"])[-1])
-    said = [line.removeprefix("pixelproof: ") for line in lines if line.startswith("pixelproof: ")]
+    ours = [line.removeprefix("pixelproof: ") for line in lines if line.startswith("pixelproof: ")]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
-    reason = (said or errors or lines or ["it said nothing"])[-1]
+    reason = (ours or errors or lines or ["it wrote nothing"])[-1]
     killed = ended < 0 or code < 0 or code == 128 + signal.SIGKILL
-    if killed and not said:
+    if killed and not ours:
         reason = "it was killed; the memory may have been full"
     busy = any(words in text for words in _BUSY)
     retry = killed or busy or code == ServiceError.exit_code
@@ -147,21 +117,7 @@ class Children:
         seconds: float,
     ) -> None:
         """Run a Python module; `stage` is what errors call it, the rest as above."""
-        command = [sys.executable, "-m", *module]
-        with self._lock:
-            if self._stopped:
-                raise StageError(f"{stage}: stopped", worth_retrying=False)
-            process = subprocess.Popen(
-                bound(command),
-                env=environment(**variables),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                start_new_session=True,  # a group of its own, which a signal reaches whole
-            )
-            self._running.add(process)
+        process = self._start(stage, [sys.executable, "-m", *module], variables)
         late = threading.Event()
 
         def stop_late() -> None:
@@ -194,6 +150,25 @@ class Children:
         if code != 0:
             raise _failure(stage, lines, code)
 
+    def _start(
+        self, stage: str, command: list[str], variables: Mapping[str, str]
+    ) -> "subprocess.Popen[str]":
+        with self._lock:
+            if self._stopped:
+                raise StageError(f"{stage}: stopped", worth_retrying=False)
+            process = subprocess.Popen(
+                bound(command),
+                env=environment(**variables),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                start_new_session=True,  # a group of its own, which a signal reaches whole
+            )
+            self._running.add(process)
+        return process
+
     def stop(self) -> None:
         """Stop all that runs, and let nothing start any more."""
         with self._lock:
@@ -203,7 +178,7 @@ class Children:
 
 
 def _stop(processes: list["subprocess.Popen[str]"]) -> None:
-    """End process groups: ask them to, and after a while do not ask."""
+    """End process groups: SIGTERM, then SIGKILL."""
     end = time.monotonic() + GRACE_SECONDS
     for number in (signal.SIGTERM, signal.SIGKILL):
         for process in processes:
