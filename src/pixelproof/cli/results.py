@@ -31,6 +31,6 @@ def ui(
     mlflow_auth: MlflowAuth = False,
 ) -> None:
     """Serve the MLflow page of the runs."""
-    from pixelproof.operations.run import open_page
+    from pixelproof.operations.mlflow_page import open_page
 
     open_page(port, mlflow_auth)

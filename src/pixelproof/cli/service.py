@@ -43,9 +43,9 @@ def prune(
     from pixelproof.system.surroundings import check_repository
 
     check_repository(Path())
-    from pixelproof.operations import run
+    from pixelproof.operations import disk
 
-    print(run.prune(keep))
+    print(disk.prune(keep))
 
 
 def repair() -> None:

@@ -23,7 +23,7 @@ from pixelproof.operations.deployments import (
     read_timezone,
     worker_online,
 )
-from pixelproof.operations.run import experiment_address
+from pixelproof.operations.mlflow_page import experiment_address
 from pixelproof.operations.servers import (
     ACCESS,
     PREFECT_AUTH,
