@@ -41,7 +41,7 @@ from pixelproof.paths import GATE, METRICS
 from pixelproof.promotion.fresh_draws import gate_of
 from pixelproof.promotion.model_card import figures_table, rules_table
 from pixelproof.reporting.figures import picture
-from pixelproof.reporting.report import read_results, result_markdown
+from pixelproof.reporting.text import read_results, result_markdown
 from pixelproof.reporting.verdict import verdict
 from pixelproof.system.files import read_json
 from pixelproof.tracking.session import track_pipeline

@@ -17,8 +17,8 @@ from pixelproof.reporting.findings import flips, regressed, sensor
 from pixelproof.reporting.gallery import gallery
 from pixelproof.reporting.gradient_masking import Check
 from pixelproof.reporting.paper_claims import Claim
-from pixelproof.reporting.report import result_markdown, result_name
 from pixelproof.reporting.tables import tables
+from pixelproof.reporting.text import result_markdown, result_name
 from pixelproof.reporting.verdict import judgements, verdict
 from pixelproof.reporting.wording import left_out, reference
 from pixelproof.system import files

@@ -8,7 +8,7 @@ from pixelproof.errors import IntegrityError
 from pixelproof.paths import GATE, METRICS, MODELS
 from pixelproof.reporting.advice import next_steps
 from pixelproof.reporting.provenance import workspace_origin
-from pixelproof.reporting.report import read_results, result_name, result_table
+from pixelproof.reporting.text import read_results, result_name, result_table
 from pixelproof.reporting.verdict import judgements, verdict
 from pixelproof.system import files
 

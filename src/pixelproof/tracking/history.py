@@ -15,7 +15,7 @@ from pixelproof.params.validation import NAME
 from pixelproof.paths import LEDGER
 from pixelproof.reporting.before_after import Against, Side, compare_sides
 from pixelproof.reporting.provenance import Origin, data_folder, revision_origin, run_origin
-from pixelproof.reporting.report import align
+from pixelproof.reporting.text import align
 from pixelproof.reporting.wording import in_points
 from pixelproof.tracking.client import OLDEST_FIRST, Tracker
 from pixelproof.tracking.store import check_store, plain

@@ -154,7 +154,7 @@ def evaluation(params: Params, name: str) -> Record:
 
 def comparison(params: Params) -> Iterator[Record]:
     """What `compare` found: of each model, and of the pipeline as a whole."""
-    from pixelproof.reporting.report import read_results
+    from pixelproof.reporting.text import read_results
 
     summary, table = read_results(METRICS)
     for name, entry in summary["models"].items():
@@ -172,7 +172,7 @@ def comparison(params: Params) -> Iterator[Record]:
 
 
 def _pipeline(params: Params, summary: Mapping[str, Any], table: "pd.DataFrame") -> Record:
-    from pixelproof.reporting.report import result_markdown
+    from pixelproof.reporting.text import result_markdown
     from pixelproof.reporting.verdict import verdict
 
     point = summary["reference"]

@@ -9,10 +9,10 @@ from pixelproof.core.statistics.intervals import rate_interval
 from pixelproof.errors import DataError, IntegrityError
 from pixelproof.evaluation.ledger import COLUMNS, LedgerWriter, read_ledger, wrong_by_image
 from pixelproof.params.project import Params, parse_params
-from pixelproof.reporting.report import result_table
 from pixelproof.reporting.results import RESULT_COLUMNS, results
 from pixelproof.reporting.rows import common_images, without
 from pixelproof.reporting.summary import summary
+from pixelproof.reporting.text import result_table
 from pixelproof.reporting.verdict import verdict
 
 CLASSES = ["bad", "good"]

@@ -29,9 +29,9 @@ from pixelproof.reporting import experiments as described
 from pixelproof.reporting.before_after import Side, compare_sides
 from pixelproof.reporting.comparison import Comparison
 from pixelproof.reporting.gradient_masking import gradient_checks
-from pixelproof.reporting.report import read_results, result_table
 from pixelproof.reporting.results import results
 from pixelproof.reporting.rows import common_images
+from pixelproof.reporting.text import read_results, result_table
 from pixelproof.reporting.verdict import judge
 from pixelproof.tracking.stage_records import comparison
 from tests.conftest import ROOT, write_data, write_params

@@ -17,10 +17,10 @@ from pixelproof.reporting.findings import flips, sensor
 from pixelproof.reporting.gradient_masking import gradient_checks
 from pixelproof.reporting.page import markdown
 from pixelproof.reporting.paper_claims import Claim, claims
-from pixelproof.reporting.report import result_name
 from pixelproof.reporting.results import results
 from pixelproof.reporting.rows import common_images
 from pixelproof.reporting.summary import summary
+from pixelproof.reporting.text import result_name
 from pixelproof.reporting.tradeoff import costs, margins
 
 CLASSES = ["bad", "<script>alert(1)</script>"]
