@@ -24,7 +24,7 @@ def clone(toys: Toys, tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(ROOT / "tests" / "support" / name, root / "tests")
     assert "up to date" in run(root, "dvc", "status"), "the code is the same, and so are its hashes"
     run(root, "git", "add", "-A")
-    run(root, "git", "commit", "-qm", "code")
+    run(root, "git", "commit", "-q", "--amend", "-m", "run")  # the code that wrote dvc.lock
     return root
 
 
