@@ -1,1 +1,1 @@
-"""A model is measured: every prediction is a row of its ledger."""
+"""Measures a model: every prediction is a row of its ledger."""

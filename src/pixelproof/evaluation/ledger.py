@@ -1,4 +1,4 @@
-"""The ledger of a model: one row a prediction, and what can be read from it."""
+"""The ledger of a model: one row for each prediction."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -57,8 +57,8 @@ class LedgerWriter:
 
         Args:
             path: Of the file.
-            computed: What the predictions depend on beside model and images: the device and the
-                number of threads. Stored in the file; `read_ledger(path).attrs` has it.
+            computed: The device and the number of threads, on which predictions depend as well.
+                Stored in the file, as `read_ledger(path).attrs`.
         """
         whole = pd.concat(self._parts, ignore_index=True)
         whole.attrs = dict(computed)
@@ -71,13 +71,13 @@ def read_ledger(path: Path) -> pd.DataFrame:
 
     Raises:
         DataError: It is missing.
-        IntegrityError: It is no ledger.
+        IntegrityError: It is not a ledger.
     """
     if not path.is_file():
         raise DataError(f"{path}: missing; run `dvc repro` to make it")
     try:
         ledger = pd.read_parquet(path, page_checksum_verification=True)
-    except (OSError, ValueError, LookupError, TypeError) as error:  # what damage raises
+    except (OSError, ValueError, LookupError, TypeError) as error:  # what a damaged file raises
         reason = " ".join(str(error).split())
         raise IntegrityError(f"{path}: expected a ledger: {reason}; {files.remedy(path)}") from None
     if list(ledger.columns) != list(COLUMNS):

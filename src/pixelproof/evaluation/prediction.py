@@ -1,4 +1,4 @@
-"""Many predictions under many changes."""
+"""Predictions for unchanged, changed and attacked images, a batch at a time."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

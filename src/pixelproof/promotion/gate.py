@@ -1,6 +1,6 @@
-"""The gate: whether a challenger may take the champion's place, told from three ledgers.
+"""The gate: whether a challenger may replace the champion, decided from three ledgers.
 
-All rules must hold at once, so that none needs to be adjusted for the number of the others.
+All rules must hold at once, so that no level needs to be adjusted for their number.
 """
 
 import dataclasses
@@ -40,11 +40,11 @@ _MET = ("challenger", "champion")
 
 @dataclass(frozen=True)
 class Rule:
-    """One thing that must hold.
+    """A condition of the gate.
 
     Attributes:
         name: A short one.
-        words: What must hold, with the figures it was decided by.
+        words: The condition, with the figures that decided it.
         holds: Whether it does.
         figures: Those figures; shares, not percent.
     """
@@ -57,7 +57,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gate says.
+    """The decision of the gate.
 
     Attributes:
         outcome: PASSED where all rules hold; NOT ENOUGH EVIDENCE where too little was measured
@@ -78,7 +78,7 @@ class Verdict:
         return "; ".join(rule.words for rule in (*self.evidence, *self.rules) if not rule.holds)
 
     def content(self) -> dict[str, Any]:
-        """The verdict as JSON holds it."""
+        """The verdict as it is stored in JSON."""
         return dataclasses.asdict(self)
 
 
@@ -120,7 +120,7 @@ def decide(
         return Verdict("NOT ENOUGH EVIDENCE", tuple(evidence), (), known)
     rules = [
         _accuracy(ledgers, "champion", gate),
-        _accuracy(ledgers, "control", gate),  # or each promotion might cost the whole margin
+        _accuracy(ledgers, "control", gate),  # else each promotion could cost the whole margin
         _more_robust(ledgers, "champion", common, params),
         _more_robust(ledgers, "control", common, params),
         *_attacks(ledgers, common, gate),
@@ -149,9 +149,9 @@ def _at_reference(ledger: pd.DataFrame, params: Params) -> pd.DataFrame:
 def _evidence(
     ledgers: Mapping[str, pd.DataFrame], common: list[str], params: Params, gate: Gate
 ) -> list[Rule]:
-    """What must have been measured before any figure decides."""
+    """What must have been measured before anything is decided."""
     draws = min(_at_reference(one, params)["draw"].nunique() for one in ledgers.values())
-    # An infinite distance to the boundary is a gradient of zero, which another rule is about.
+    # Distances may be infinite, where the gradient is zero; another rule covers that.
     numbers = [
         ledger.loc[ledger["experiment"].map(lambda name: described(name).errors), "margin"]
         for ledger in ledgers.values()
@@ -179,7 +179,7 @@ def _evidence(
 
 
 def _all_seen_known(unknown: Collection[str], gate: Gate) -> Rule:
-    """No model may have learned the very images that it is judged on, or a person allows it."""
+    """No model may have been trained on the images it is judged on, unless a person allows it."""
     words = f"what each model has seen is known; unknown for: {', '.join(unknown) or 'none'}"
     if unknown and gate.unknown_seen:
         words += ", which gate.unknown_seen allows"
@@ -189,7 +189,7 @@ def _all_seen_known(unknown: Collection[str], gate: Gate) -> Rule:
 
 
 def _tellable(name: str, margin: float, images: int) -> Rule:
-    """There are enough images to tell a difference of the margin, where none is seen."""
+    """There are enough images to exclude a difference of the margin where none is observed."""
     bound = tellable(images)
     words = f"images enough to tell gate.{name}, {allowed(margin)}: {images}"
     return Rule(name, words, bound < margin, {"images": images, "tellable": bound})
@@ -238,7 +238,7 @@ def _more_robust(
 
 
 def _attacks(ledgers: Mapping[str, pd.DataFrame], common: list[str], gate: Gate) -> list[Rule]:
-    """Attacks on the models themselves fool the challenger not more often (one-sided, paired)."""
+    """Attacks on the models themselves fool the challenger no more often (one-sided, paired)."""
     found, pair = [], [ledgers[one] for one in _MET]
     for setting in gated_settings(ledgers["challenger"]):
         images = attacked_images(pair, common, setting)
@@ -254,7 +254,7 @@ def _attacks(ledgers: Mapping[str, pd.DataFrame], common: list[str], gate: Gate)
 
 
 def _gradients(ledgers: Mapping[str, pd.DataFrame], common: list[str], params: Params) -> Rule:
-    """Nothing says that the challenger only hides its gradient from attacks."""
+    """No check indicates that the challenger only hides its gradient from attacks."""
     table = results(ledgers, common, params.select.side)
     nowhere = pd.DataFrame()
     checks = gradient_checks(Comparison(params, ledgers, common, table, nowhere, {}))
@@ -272,7 +272,7 @@ def _figures(
 
 
 def figures(ledger: pd.DataFrame, images: list[str], params: Params) -> dict[str, Any]:
-    """What a model is worth: clean accuracy, and error rate and Pi at the reference point.
+    """The figures of a model: clean accuracy, and error rate and Pi at the reference point.
 
     Args:
         ledger: Of the model.

@@ -1,1 +1,1 @@
-"""Ledgers become figures, claims, tables and the page."""
+"""Turns ledgers into figures, claims, tables and the page."""

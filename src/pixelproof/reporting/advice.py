@@ -1,4 +1,4 @@
-"""What to do next, in commands, as the result has it."""
+"""What to do next, in commands, given the result."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from pixelproof.reporting.verdict import Judgement, judgements
 
 @dataclass(frozen=True)
 class Step:
-    """Something to do: why, and the command, or the lines of `params.yaml`."""
+    """A suggestion: why, and the command, or the lines of `params.yaml`."""
 
     words: str
     command: str
 
 
 def next_steps(summary: Mapping[str, Any]) -> list[Step]:
-    """What a person may do next, the most useful first.
+    """Suggested next steps, the most useful first.
 
     Args:
         summary: What `metrics/summary.json` holds.
@@ -60,7 +60,7 @@ def _take(one: Judgement) -> Iterator[Step]:
 
 
 def _against(cause: str, one: Judgement, summary: Mapping[str, Any]) -> Iterator[Step]:
-    """What may mend one of the things that stand against a model."""
+    """Steps against one of the reasons not to take a model."""
     if cause == "accuracy":
         yield Step(
             "Leave a share of the images unchanged in training: that costs less accuracy.",
@@ -108,7 +108,7 @@ def _against(cause: str, one: Judgement, summary: Mapping[str, Any]) -> Iterator
 
 
 def _more_evidence(cause: str, one: Judgement, summary: Mapping[str, Any]) -> Iterator[Step]:
-    """More images, more draws; and where nothing is gained, another recipe."""
+    """More images, more draws, and where nothing is gained another recipe."""
     folder = summary.get("made_from", {}).get("data", {}).get("path", "data")
     words = "Set more images: put them into their class folders."
     images = Step(words, f"dvc add {folder} && dvc repro")

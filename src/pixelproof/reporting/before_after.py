@@ -1,4 +1,4 @@
-"""Two results of different times against each other: paired where they share images and draws."""
+"""Compares two results of different times, paired where they share images and draws."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -30,11 +30,11 @@ class Side:
     """What was measured at one time.
 
     Attributes:
-        name: What the person called it.
+        name: As the user gave it.
         ledgers: By model; held-out images and perhaps others.
         params: The content of `params.yaml` of that time, whose keys may be older than this code.
-        one_model: Whether a single model was named, to be compared whatever its name.
-        origin: Which images, commit and date it is of, in words; a line each.
+        one_model: Whether a single model was given, to be compared whatever its name.
+        origin: Its images, commit and date, in words; a line each.
     """
 
     name: str
@@ -214,7 +214,7 @@ def _by_image(first: Side, wrong: Sequence[npt.NDArray[Any]], by_draw: bool) -> 
 
 
 def _paired(first: Side, second: Side, wrong: list[Wrong], undrawn: bool) -> tuple[Difference, str]:
-    """The difference by image, and by draw where the draws are the same; what is said of them."""
+    """The difference by image, and by draw where the draws are the same; and how, in words."""
     drawn = [[side.parameter(Generate, key) for key in DRAWN_BY] for side in (first, second)]
     if undrawn or drawn[0] == drawn[1]:
         count = min(one.shape[1] for one in wrong)

@@ -1,4 +1,4 @@
-"""A comparison: what is known of all models, for the tables, figures and claims to ask."""
+"""A comparison of all models, which the tables, figures and claims are made from."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from pixelproof.reporting.rows import Ledgers
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is known of all models: the ledgers of unseen images, and what was made of them.
+    """All models: the ledgers of unseen images, and what was computed from them.
 
     Attributes:
         params: The whole of `params.yaml`.
@@ -71,7 +71,7 @@ class Comparison:
 def wrong_by_id(
     comparison: Comparison, model: str, experiment: str, **setting: Any
 ) -> dict[str, bool]:
-    """Which images a model gets wrong in one setting of an attack, one draw each."""
+    """By image, whether a model gets it wrong in one setting of an attack, one draw each."""
     ledger = comparison.ledgers[model]
     chosen = ledger["experiment"] == experiment
     for column, value in setting.items():

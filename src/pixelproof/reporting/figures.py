@@ -1,4 +1,4 @@
-"""Figures of a result: as files, and as SVG that takes the colours of a page."""
+"""Figures of a result: as files, and as SVG in the colours of the page."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 KEYS = ("value", "low", "high")
-_INK = "#010203"  # what figures are drawn in, replaced by the page's own colour
+_INK = "#010203"  # the colour of text and axes, replaced by the page's own
 
 
 def draw_error_rates(table: pd.DataFrame, params: Params, path: Path) -> None:
@@ -40,7 +40,7 @@ def draw_error_rates(table: pd.DataFrame, params: Params, path: Path) -> None:
 
 
 def picture(table: pd.DataFrame, params: Params) -> str:
-    """The same figure as an address that holds it whole, for pages that take Markdown alone."""
+    """The same figure as a data URL, for pages that accept Markdown alone."""
     import base64
     import io
 
@@ -50,7 +50,7 @@ def picture(table: pd.DataFrame, params: Params) -> str:
 
 
 def error_rates_figure(table: pd.DataFrame, params: Params) -> "Figure":
-    """A panel an experiment; arguments as of `draw_error_rates`."""
+    """A panel for each experiment; arguments as of `draw_error_rates`."""
     from matplotlib.figure import Figure
 
     table = table[table["protocol"] == "held_out"]
@@ -150,11 +150,11 @@ def _draw_curves(axis: "Axes", experiment: str, rows: pd.DataFrame, params: Para
 
 
 def svg(figure: "Figure") -> str:
-    """A figure as SVG text that takes the page's colours; the same figure gives the same text."""
+    """A figure as SVG text in the page's colours; the same figure gives the same text."""
     import matplotlib as mpl
 
     buffer = io.StringIO()
-    with mpl.rc_context(_style()):  # which holds the seed of the names in it
+    with mpl.rc_context(_style()):  # with the seed of the ids in the SVG
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue()
     return text[text.index("<svg") :].replace(_INK, "currentColor")

@@ -1,4 +1,4 @@
-"""What became of single images: flips by direction, regressions, and the size of a pixel."""
+"""Single images: flips by direction, regressions, and the size of a pixel on the sensor."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ def flips(comparison: Comparison) -> list[dict[str, Any]]:
 
 
 def _trials(comparison: Comparison) -> dict[str, int]:
-    """How many changed images there are of each class at the reference point, draws counted."""
+    """The number of changed images of each class at the reference point, draws counted."""
     ledger = next(iter(comparison.ledgers.values()))
     clean = ledger[(ledger["experiment"] == "clean") & ledger["image"].isin(comparison.common)]
     draws = comparison.params.evaluate.draws
@@ -63,7 +63,7 @@ def regressed(comparison: Comparison, manifest: dict[str, Any]) -> list[dict[str
 
 
 def sensor(comparison: Comparison, manifest: dict[str, Any]) -> str:
-    """How large one changed pixel is beside one of the camera's."""
+    """The size of a changed pixel in pixels of the camera."""
     select = comparison.params.select
     widths = np.array([one["width"] for one in manifest["images"]])
     heights = np.array([one["height"] for one in manifest["images"]])

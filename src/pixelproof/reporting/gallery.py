@@ -20,7 +20,7 @@ GALLERY = 6  # images that flip
 
 @dataclass(frozen=True)
 class Shown:
-    """An image that flips: before and after, and what each model says.
+    """An image that flips: before and after, and each model's prediction.
 
     Attributes:
         path: Of the file.
@@ -55,7 +55,7 @@ def _png(pixels: npt.NDArray[np.uint8]) -> str:
 
 
 def _frames(positions: npt.NDArray[np.int64], side: int) -> str:
-    """An SVG path of a frame around each changed pixel, which leaves the pixel itself free."""
+    """An SVG path of a frame around each changed pixel, which leaves the pixel itself visible."""
     corners = [(position % side - 0.25, position // side - 0.25) for position in positions]
     return "".join(f"M{x:g} {y:g}h1.5v1.5h-1.5z" for x, y in corners)
 

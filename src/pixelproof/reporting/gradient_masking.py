@@ -2,7 +2,7 @@
 
 The checks are those of Carlini et al. 2019, "On Evaluating Adversarial Robustness", and of Athalye
 et al. 2018, "Obfuscated Gradients Give a False Sense of Security", as far as the experiments allow.
-A check fails only where its paired 95 % interval says so; none has a constant to be tuned.
+A check fails only where its paired 95 % interval excludes it; none has a constant to tune.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Attack(NamedTuple):
 
 @dataclass(frozen=True)
 class Check:
-    """One check of one model.
+    """A check of a model.
 
     Attributes:
         model: Its name.
@@ -59,7 +59,7 @@ def gradient_checks(comparison: Comparison) -> list[Check]:
 
 
 def masked(checks: list[Check], model: str) -> list[str]:
-    """Why a model's gradients are held to be masked; empty where nothing says so."""
+    """The failed checks that indicate masked gradients; empty where there are none."""
     failed = [one for one in checks if one.model == model and not one.holds]
     return [one.words for one in failed if one.about == "masking"]
 
@@ -67,7 +67,7 @@ def masked(checks: list[Check], model: str) -> list[str]:
 def _compare(
     comparison: Comparison, better: dict[str, bool], worse: dict[str, bool]
 ) -> tuple[bool, str]:
-    """Whether the first attack is not beaten by the second, on the images that both took."""
+    """Whether the second attack does not beat the first, on the images that both attacked."""
     images = sorted(set(better) & set(worse))
     if not images:
         return True, "no image in both"
@@ -84,7 +84,8 @@ def _attacks(comparison: Comparison, model: str, *kinds: str) -> list[Attack]:
     """The attacks on a model itself that follow one of these, from weak to strong."""
     table = comparison.table
     chosen = (table["model"] == model) & table["experiment"].isin(following(*kinds))
-    rows = table[chosen].sort_values(["experiment", "steps", "epsilon"])
+    rows = table[chosen].dropna(subset=["steps", "epsilon"])
+    rows = rows.sort_values(["experiment", "steps", "epsilon"])
     keys = zip(rows["experiment"], rows["steps"], rows["epsilon"], strict=True)
     return [Attack(str(name), int(steps), int(epsilon)) for name, steps, epsilon in keys]
 
@@ -98,7 +99,7 @@ def _fooled(comparison: Comparison, model: str, attack: Attack) -> dict[str, boo
 def _check(
     comparison: Comparison, model: str, words: str, better: Attack, worse: Attack
 ) -> tuple[str, str, bool, str]:
-    """The fields of a check that an attack is not beaten by another."""
+    """The fields of a check that a second attack does not beat the first."""
     pair = (_fooled(comparison, model, attack) for attack in (better, worse))
     return model, words, *_compare(comparison, *pair)
 

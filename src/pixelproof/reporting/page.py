@@ -35,9 +35,9 @@ def write_page(
     """Write the report.
 
     Args:
-        comparison: What is known of all models.
+        comparison: Of all models.
         claims: The paper's claims, tested.
-        checks: Whether gradients are masked.
+        checks: The checks for masked gradients.
         images: The held-out images.
         manifest: Of the images, as `select` wrote it.
         path: Of the HTML file; written whole or not at all.
@@ -86,7 +86,7 @@ def _template() -> jinja2.Template:
 
 
 def made_from(summary: Mapping[str, Any]) -> str:
-    """The images that a result was made from, in words; what is known of them by content."""
+    """The images that a result was made from, in words; with a hash of their content."""
     data = summary["made_from"]["data"]
     words = f"{data['images']:,} images of {data['classes']} classes in {data['path']}"
     return f"{words}, content {data['content'][:12]}"

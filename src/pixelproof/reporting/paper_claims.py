@@ -1,4 +1,4 @@
-"""The paper's claims, each put to a test on these images and models."""
+"""The paper's claims, each tested on these images and models."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from pixelproof.reporting.comparison import Comparison
 
 @dataclass(frozen=True)
 class Claim:
-    """What the paper says, what was found here, and how the two compare.
+    """A claim of the paper, and the figures here.
 
     Attributes:
         words: The claim.

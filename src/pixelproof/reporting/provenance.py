@@ -1,4 +1,4 @@
-"""What a result belongs to: its images, its commit, and whether those are what lies here now.
+"""Where a result comes from: its images and its commit, and whether they are the current ones.
 
 `dvc.lock` says what each stage was run with, `metrics/summary.json` (`made_from`) which images,
 weights and predictions its figures came from. Both are told by content alone, so that they are the
@@ -16,14 +16,14 @@ from pixelproof.paths import IMAGES, LEDGER, METRICS, MODELS
 from pixelproof.system import dvc, files, git
 from pixelproof.system.dvc import LOCK, Stages, pointer_hash, stages_of
 
-CODE = "src/"  # where what the stages run lies, templates among it
+CODE = "src/"  # the code of the stages, with the templates
 PARAMS = Path("params.yaml")
 SHOWN = 4  # differences of one kind that are named
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What a result belongs to.
+    """Where a result comes from.
 
     Attributes:
         data: The images, in words.
@@ -59,12 +59,12 @@ def compared_data(stages: Stages, data: str) -> Mapping[str, Any]:
 
 
 def short(digest: str) -> str:
-    """The first digits of a hash, by which a person tells it from another."""
+    """The first digits of a hash, enough for a person to compare."""
     return digest[:8]
 
 
 def _made(path: Path) -> str:
-    """When a file of figures was made: its commit, or that it has none yet."""
+    """When a file of figures was made: its commit, or that it is not committed."""
     day = datetime.datetime.fromtimestamp(path.stat().st_mtime).date().isoformat()
     head = git.query("log", "-1", "--format=%h")
     if not head:
@@ -120,7 +120,7 @@ def changed_params(stages: Stages, params: Any) -> list[str]:
 
 
 def stages_behind(stages: Stages, params: Any) -> list[str]:
-    """Which stages have not run since a stage before them made something else."""
+    """The stages that have not run since one of their inputs was made anew."""
     current = _current(stages, params)
     made = {
         out["path"]: out.get("md5") for body in current.values() for out in body.get("outs", [])
@@ -153,7 +153,7 @@ def _some(names: list[str]) -> str:
 
 
 def lock_differences(stages: Stages, params: Any, data: str) -> Iterator[str]:
-    """Why what a lock records is not of some parameters and images.
+    """How what a lock records differs from some parameters and images.
 
     Args:
         stages: Of the lock.
@@ -172,7 +172,7 @@ def lock_differences(stages: Stages, params: Any, data: str) -> Iterator[str]:
 
 
 def _here(summary: Mapping[str, Any]) -> Iterator[str]:
-    """Why the figures are not of the images, models and predictions that lie here."""
+    """How the figures' images, models and predictions differ from the current ones."""
     known = summary.get("made_from")
     if known is None:
         return
@@ -206,7 +206,7 @@ def _classes(summary: Mapping[str, Any]) -> str:
 
 
 def workspace_origin(summary: Mapping[str, Any]) -> Origin:
-    """What the figures in `metrics/` belong to, and how that differs from what lies here.
+    """Where the figures in `metrics/` come from, and how that differs from the workspace.
 
     Args:
         summary: What `metrics/summary.json` holds.
@@ -229,7 +229,7 @@ def workspace_origin(summary: Mapping[str, Any]) -> Origin:
 
 
 def revision_origin(revision: str, params: Mapping[str, Any]) -> Origin:
-    """What the result of a git revision belongs to, and how that differs from what lies here.
+    """Where the result of a git revision comes from, and how the workspace differs.
 
     Args:
         revision: One that there is.
@@ -250,7 +250,7 @@ def revision_origin(revision: str, params: Mapping[str, Any]) -> Origin:
 
 
 def run_origin(tags: Mapping[str, str], day: str, folder: str) -> Origin:
-    """What a tracked run belongs to, and how that differs from what lies here.
+    """Where the result of a tracked run comes from, and how the workspace differs.
 
     Args:
         tags: Of the run.

@@ -57,7 +57,7 @@ def common_images(ledgers: Ledgers, limit: int | None = None, split: str = "held
 
 
 def among(images: list[str], rows: pd.DataFrame) -> list[str]:
-    """Those of the images that an experiment on some of them has taken."""
+    """Those of the images that an experiment was run on."""
     taken = set(rows["image"])
     return [image for image in images if image in taken]
 
@@ -72,7 +72,7 @@ def settings(ledger: pd.DataFrame) -> list[tuple[dict[str, Any], pd.DataFrame]]:
 
 
 def _plain(value: Any) -> Any:
-    """A cell as Python has it: None where it is missing, no scalar of NumPy."""
+    """A cell as a plain Python value; None where it is missing."""
     if pd.isna(value):
         return None
     return value.item() if isinstance(value, np.generic) else value

@@ -1,4 +1,4 @@
-"""What a person sees of a result on the terminal."""
+"""The result on the terminal."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +14,7 @@ from pixelproof.system import files
 
 
 def show() -> str:
-    """The result: what it belongs to, the table, what it means, and where to look next.
+    """The result: where it comes from, the table, what it means, and where to look next.
 
     Raises:
         DataError: The pipeline has not run.
@@ -35,7 +35,7 @@ def show() -> str:
 
 
 def _where_to_look(summary: Mapping[str, Any]) -> list[str]:
-    """The report and the models of a result, as far as they are here; and what to do next."""
+    """The paths of the report and the models, as far as they are here, and the next steps."""
     weights = summary.get("made_from", {}).get("weights", {})
     page = Path("reports/index.html")
     lines, models = [], [name for name in weights if _weights(MODELS / name) == weights[name]]
@@ -61,7 +61,7 @@ def _weights(model: Path) -> str | None:
 
 
 def _gate_answer(summary: Mapping[str, Any]) -> list[str]:
-    """What the gate said last, if that was of these very weights."""
+    """The last verdict of the gate, if it was about these weights."""
     path = GATE / "verdict.json"
     if not path.is_file():
         return []

@@ -24,7 +24,7 @@ def _flips(rows: pd.DataFrame, common: list[str]) -> dict[str, dict[str, int]]:
 
 
 def summary(ledgers: Ledgers, common: list[str], params: Params) -> dict[str, Any]:
-    """What each model is worth at the reference point, and how it differs from the others.
+    """Each model's figures at the reference point, and its differences to others.
 
     Differences are of the error rate, this model minus the other, paired by image and draw.
 

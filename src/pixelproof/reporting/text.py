@@ -107,7 +107,7 @@ def result_markdown(summary: Summary, table: pd.DataFrame) -> str:
 
 
 def read_results(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
-    """The summary and the table that `compare` wrote into a folder, as the tables take them.
+    """The summary and the table that `compare` wrote into a folder, as the tables need them.
 
     Raises:
         DataError: One of them is missing.
@@ -119,12 +119,12 @@ def read_results(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
         table = pd.read_csv(path).astype(dict.fromkeys(["epsilon", "steps", "n", "area"], "Int64"))
     except FileNotFoundError:
         raise DataError(f"{path}: missing; run `dvc repro` to make it") from None
-    except (ValueError, KeyError, TypeError) as error:  # what pandas raises of other tables
+    except (ValueError, KeyError, TypeError) as error:  # what pandas raises on other tables
         words = f"expected what the stage compare writes: {error}"
         raise IntegrityError(f"{path}: {words}; {files.remedy(path)}") from None
     return summary, table
 
 
 def result_name(summary: Summary) -> str:
-    """A short hash of a summary, by which the page and the terminal speak of the same result."""
+    """A short hash of a summary, by which the page and the terminal name the same result."""
     return files.content_hash(summary)[:12]

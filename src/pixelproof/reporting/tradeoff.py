@@ -31,7 +31,7 @@ def paired_rates(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) ->
 
 
 def tellable(images: int) -> float:
-    """The smallest margin that so many images can tell, where no difference is seen."""
+    """The smallest margin that this many images can exclude where no difference is observed."""
     return paired_proportions_interval(0, 0, images, ONE_SIDED)[1] if images else 1.0
 
 
@@ -109,7 +109,7 @@ def costs(comparison: Comparison) -> dict[str, dict[str, Any]]:
 
 
 def margins(params: Params) -> Mapping[str, Any]:
-    """What the gate allows and wants; its defaults where there is none."""
+    """What the gate allows and requires; its defaults where there is none."""
     gate = params.gate or Gate(challenger="")
     return {
         "challenger": gate.challenger or None,

@@ -1,8 +1,7 @@
 """What a result means for a person: the gain of hardening, its cost, and whether to take it.
 
-Told from what `metrics/summary.json` holds, so that the page, the terminal, MLflow and a flow say
-the same. Whether the cost is too high is held against the gate's margins; the gate itself judges
-on fresh draws.
+Made from `metrics/summary.json` alone, so that the page, the terminal, MLflow and a flow say the
+same. The cost is compared with the gate's margins; the gate itself judges on fresh draws.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,20 +15,20 @@ Answer = Literal["take", "do not take", "too little evidence", "no control"]
 Entry = Mapping[str, Any]
 Summary = Mapping[str, Any]
 LEVEL = 0.05
-OTHERS = 4  # hardened models beside the first that are told in the verdict
+OTHERS = 4  # hardened models beside the first that the verdict names
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What there is to say of one hardened model.
+    """The judgement of a hardened model.
 
     Attributes:
         model: Its name.
-        answer: Whether a person should take it.
+        answer: Whether to take it.
         gain: What it gains, in words.
         cost: What it costs, in words.
         why: What the answer rests on, in words.
-        causes: What stands against it: gain, nothing, accuracy, attack, masking, images, attacked,
+        causes: The reasons against it: gain, nothing, accuracy, attack, masking, images, attacked,
             control, cost.
     """
 
@@ -42,7 +41,7 @@ class Judgement:
 
     @property
     def sentence(self) -> str:
-        """All of it."""
+        """The whole judgement in one sentence."""
         head = {
             "take": f"Take {self.model}",
             "do not take": f"Do not take {self.model}",
@@ -117,7 +116,7 @@ def _allowed(margins: Entry) -> str:
 
 
 def _lacks(summary: Summary, cost: Entry) -> Iterator[tuple[str, str]]:
-    """What is missing before the margins of the gate say anything."""
+    """What is missing before the gate's margins can be applied."""
     margins = summary.get("margins")
     if margins is None:
         yield "cost", "what it costs was not compared when this was made: run `dvc repro`"
@@ -137,7 +136,7 @@ def _lacks(summary: Summary, cost: Entry) -> Iterator[tuple[str, str]]:
 
 
 def _against(entry: Entry, cost: Entry, margins: Entry) -> Iterator[tuple[str, str]]:
-    """What stands against a model, by the margins of the gate."""
+    """The reasons against a model, by the margins of the gate."""
     accuracy = [one for one in cost.get("accuracy", {}).values() if _beyond(one, margins)]
     if accuracy:
         worst = min(accuracy, key=lambda one: one["difference"])
@@ -235,7 +234,7 @@ def _attack_words(attacks: Mapping[str, Entry]) -> str:
 
 
 def judgements(summary: Summary) -> list[Judgement]:
-    """Of each hardened model, the gate's challenger first."""
+    """The judgements of the hardened models, the gate's challenger first."""
     return [judge(summary, name) for name in hardened(summary)]
 
 

@@ -42,7 +42,7 @@ def _common(ledgers: Ledgers, params: Params, split: str = "held-out") -> list[s
 
 
 def _made_from(params: Params, manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """What the figures come from, by content alone, so that it is the same in every clone."""
+    """What the figures were made from, by content alone: the same in every clone."""
     abouts = {model: files.read_json(MODELS / model / "classifier.json") for model in params.models}
     return {
         "data": {
@@ -57,10 +57,10 @@ def _made_from(params: Params, manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _set_others_aside(models: Collection[str]) -> None:
-    """Leave the models and ledgers of this study alone in their folders.
+    """Move models and ledgers of other studies out of the way.
 
-    DVC sees those folders as a whole: what another profile or a removed arm has left there would
-    count as an input, and get into dvc.lock.
+    DVC hashes those folders as a whole: what another profile or a removed arm has left there
+    would count as an input, and get into dvc.lock.
     """
     for folder in (MODELS, LEDGER):
         for path in sorted(folder.glob("*")):

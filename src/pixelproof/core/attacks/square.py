@@ -1,4 +1,4 @@
-"""An attack that asks for scores alone, so that it works where a gradient is hidden.
+"""An attack that needs scores alone, so that it works where the gradient is hidden.
 
 The Square Attack for the L-infinity norm (Andriushchenko et al. 2020, "Square Attack: a
 query-efficient black-box adversarial attack via random search"), on images of whole numbers.
@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from pixelproof.core.attacks.checks import check_epsilon, check_mode
 from pixelproof.core.counter_random import UInt64, below, image_keys, random_words
 
-_STREAM = 2**40  # beyond every draw of changed pixels, so that no random number serves twice
+_STREAM = 2**40  # beyond every draw of changed pixels, so that no random number is used twice
 _FIRST_SHARE = 0.8  # of the image that the first square covers; halved at these of 10,000 queries
 _HALVED_AT = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """Everything random of an attack on B images, drawn before it starts.
+    """All random numbers of an attack on B images, drawn before it starts.
 
     Attributes:
         stripes: (B, C, W) of -1 and 1, the signs of the start.

@@ -1,1 +1,1 @@
-"""Intervals, tests and ranks; draws of one image are never taken as independent."""
+"""Intervals, tests and ranks; the draws of one image are never treated as independent."""

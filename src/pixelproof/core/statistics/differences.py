@@ -226,7 +226,7 @@ def _permutation_p_value(
     if np.ptp(rates) == 0:
         return 1.0
     random = np.random.Generator(np.random.Philox(seed))
-    centred = rates - rates.mean()  # the sum over a group then tells the difference of the means
+    centred = rates - rates.mean()  # so that the sum over a group gives the difference of the means
     observed = abs(centred[:size].sum()) - 1e-9 * np.abs(centred).sum()
     extreme, chunk = 0, max(1, CHUNK // len(rates))
     for start in range(0, resamples, chunk):

@@ -42,7 +42,7 @@ def wilson(successes: float, trials: float, confidence: float = 0.95) -> tuple[f
 
 
 def effective_trials(rates: Floats, draws: int) -> float:
-    """How many independent trials tell as much as these images and draws.
+    """The number of independent trials that carry as much information as these draws.
 
     n_eff = p (1 − p) / Var(mean of the images' rates), at most images × draws. Where no rate
     differs from another nothing is known of the correlation, so an image counts once.
@@ -87,7 +87,7 @@ def rate_interval(wrong: npt.NDArray[np.bool_], confidence: float = 0.95) -> Int
 
 
 def median_interval(values: Floats, confidence: float = 0.95) -> Interval:
-    """The median, with the interval of order statistics, which supposes no distribution.
+    """The median, with the interval of order statistics, which assumes no distribution.
 
     Args:
         values: (N,) at least one; may be infinite.
