@@ -29,10 +29,10 @@ class DemoSet:
 
 def _package_data(name: str, module: str, package: str) -> Path:
     """The folder of data of an installed package, which is not imported for it."""
-    found = importlib.util.find_spec(module)
-    if found is None or found.origin is None:
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
         raise DataError(f"{name}: the package {package} is missing: pip install 'pixelproof[demo]'")
-    return Path(found.origin).parent / "data"
+    return Path(spec.origin).parent / "data"
 
 
 def _elpv_files() -> tuple[dict[str, Path], str]:
@@ -58,7 +58,7 @@ def _imagenet_files() -> tuple[dict[str, Path], str]:
     images = sorted(source.glob("imagenet_*_*.jpg"))
     if not images:
         raise DataError(f"imagenet-sample: {source} has no images: pip install 'pixelproof[demo]'")
-    chosen = {f"{ids[int(one.stem.rpartition('_')[2])]}/{one.name}": one for one in images}
+    chosen = {f"{ids[int(path.stem.rpartition('_')[2])]}/{path.name}": path for path in images}
     classes = {key.partition("/")[0] for key in chosen}
     return chosen, f"{len(chosen)} images of {len(classes)} classes of ImageNet"
 
@@ -70,9 +70,9 @@ DEMO_SETS = {one.name: one for one in (ELPV, IMAGENET)}
 
 def _holds(folder: Path, chosen: Mapping[str, Path]) -> bool:
     """Whether a folder holds these files, byte for byte, and no other."""
-    there = {str(one.relative_to(folder)): one for one in folder.rglob("*") if one.is_file()}
-    return there.keys() == chosen.keys() and all(
-        filecmp.cmp(one, chosen[name], shallow=False) for name, one in there.items()
+    present = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
+    return present.keys() == chosen.keys() and all(
+        filecmp.cmp(path, chosen[name], shallow=False) for name, path in present.items()
     )
 
 
@@ -119,7 +119,7 @@ def fetch(demo: DemoSet, folder: Path) -> str:
 
 
 def _pointer_text(demo: DemoSet, sources: Collection[Path]) -> str:
-    size = sum(one.stat().st_size for one in sources)
+    size = sum(source.stat().st_size for source in sources)
     return (
         f"outs:\n- md5: {demo.md5}\n  size: {size}\n  nfiles: {len(sources)}\n  hash: md5\n"
         f"  path: {demo.folder}\n"

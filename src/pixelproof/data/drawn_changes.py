@@ -128,17 +128,17 @@ def write_change_set(
         images: The images to draw for.
         params: How to draw.
         seed: Of the draws.
-        update: Is told the images done, of `len(images.ids) * len(wanted)`.
+        update: Called with the number of images done, `len(images.ids) * len(wanted)` in all.
     """
     with files.atomic(folder) as temporary:
         temporary.mkdir()
         np.save(temporary / "ids.npy", images.ids)
         entries = {}
-        for name, one in wanted.items():
+        for name, draws in wanted.items():
             path = temporary / f"{name}.npy"
-            same = _write_draws(path, one, images, params, seed, update)
+            same = _write_draws(path, draws, images, params, seed, update)
             entries[name] = {
-                **asdict(one),
+                **asdict(draws),
                 "share_of_pixels_left_equal": same,
                 "sha256": files.sha256(path),
             }

@@ -49,21 +49,16 @@ def export(
         raise DataError(f"{folder}: exists; name a new folder")
     images = load_images(IMAGES, "train" if split == "train" else "held_out", params.select)
     changes = load_change_set(CHANGES / split, draws, images)
-    most = changes.records.shape[2]
-    for key, number, low, high in (
-        ("--n", n, 1, most),
-        ("--draw", draw, 0, changes.draws - 1),
-        ("--images", limit, 1, sys.maxsize),
-    ):
-        if not low <= number <= high:
-            raise ParameterError(f"{key}: expected {low} to {high}, got {number}")
+    _check_range("--n", n, 1, changes.records.shape[2])
+    _check_range("--draw", draw, 0, changes.draws - 1)
+    _check_range("--images", limit, 1, sys.maxsize)
     rows = np.arange(min(limit, len(images.ids)))
     names = _export_names([Path(images.paths[row]) for row in rows])
     with files.atomic(folder) as temporary:
         for row, name in zip(rows, names, strict=True):
-            one = slice(row, row + 1)
-            unchanged = np.array(images.pixels[one])
-            changed = apply_changes(unchanged, changes.take(one, draw, n))
+            rows_of_image = slice(row, row + 1)
+            unchanged = np.array(images.pixels[rows_of_image])
+            changed = apply_changes(unchanged, changes.take(rows_of_image, draw, n))
             target = temporary / images.classes[images.labels[row]]
             target.mkdir(parents=True, exist_ok=True)
             for array, kind in ((unchanged, "unchanged"), (changed, f"{draws}-{n}px-draw{draw}")):
@@ -72,9 +67,14 @@ def export(
     print(f"{folder}: {len(rows)} images, unchanged and with {n} changed pixels each")
 
 
+def _check_range(option: str, number: int, low: int, high: int) -> None:
+    if not low <= number <= high:
+        raise ParameterError(f"{option}: expected {low} to {high}, got {number}")
+
+
 def _export_names(paths: Sequence[Path]) -> list[str]:
     """The names of image files without their endings, as far as those tell them apart."""
-    stems = Counter((one.parts[0], one.stem) for one in paths)
+    stems = Counter((path.parts[0], path.stem) for path in paths)
     names = []
     for path in paths:
         inner = "-".join(path.parts[1:])

@@ -78,7 +78,7 @@ def _check_link(path: Path, root: Path) -> None:
 
 def _walk(folder: Path, root: Path) -> Iterator[Path]:
     """The files below a folder: no hidden ones, no links to folders, none that leave the root."""
-    for entry in sorted(os.scandir(folder), key=lambda one: os.fsencode(one.name)):
+    for entry in sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name)):
         path = Path(entry.path)
         if entry.name.startswith("."):
             continue
@@ -110,19 +110,19 @@ def find_images(root: Path) -> dict[str, list[Path]]:
             f"{root}: expected a folder of images, {root}/<class>/<image>; put yours there, or "
             "run `make data` for the demo set"
         )
-    found = {}
+    classes = {}
     for folder in sorted(root.iterdir()):
         if not folder.is_dir() or folder.name.startswith("."):
             continue
         _check_link(folder, root.resolve())
         if not folder.is_symlink():
-            found[printable(Path(folder.name))] = list(_walk(folder, root.resolve()))
-    if len(found) < 2:
-        raise DataError(f"{root}: expected two or more class folders, got {sorted(found)}")
-    empty = [name for name, paths in found.items() if not paths]
+            classes[printable(Path(folder.name))] = list(_walk(folder, root.resolve()))
+    if len(classes) < 2:
+        raise DataError(f"{root}: expected two or more class folders, got {sorted(classes)}")
+    empty = [name for name, paths in classes.items() if not paths]
     if empty:
         raise DataError(f"{root / empty[0]}: expected images, got an empty class folder")
-    return found
+    return classes
 
 
 def _check_png(data: bytes) -> None:

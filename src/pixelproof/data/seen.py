@@ -31,19 +31,19 @@ def declared_images(declared: str, select: Select) -> frozenset[int]:
     if declared == NOTHING:
         return frozenset()
     if path.is_dir():
-        found = _of_folder(path, select)
+        ids = _of_folder(path, select)
     elif path.suffix == ".json" and path.is_file():
-        found = _of_manifest(path, select)
+        ids = _of_manifest(path, select)
     elif path.is_file():
-        found = _of_list(path)
+        ids = _of_list(path)
     else:
         raise DataError(
             f"{path}: missing; expected `none`, a folder of images, a manifest.json of select, or "
             "a file with an image id a line"
         )
-    if not found:
+    if not ids:
         raise DataError(f"{path}: expected the images that were seen, got none; `none` says so")
-    return found
+    return ids
 
 
 def _of_folder(folder: Path, select: Select) -> frozenset[int]:

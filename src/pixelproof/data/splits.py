@@ -66,10 +66,10 @@ def group_finder(group: Group | None, root: Path) -> Callable[[str], str | None]
 
         def search(path: str) -> str:
             match = pattern.search(path)
-            found = match and match[1 if pattern.groups else 0]
-            if not found:
+            group = match and match[1 if pattern.groups else 0]
+            if not group:
                 raise DataError(f"{root}/{path}: select.group.pattern finds nothing in this path")
-            return found
+            return group
 
         return search
     table = Path(str(group.csv))
@@ -125,9 +125,12 @@ def quotas(available: Counter[int], number: int) -> dict[int, int]:
     rest = sorted(exact, key=lambda label: taken[label] - exact[label])
     for label in rest[: number - sum(taken.values())]:
         taken[label] += 1
-    for label in [one for one in taken if not taken[one]]:
+    for label in [other for other in taken if not taken[other]]:
         if number >= len(taken):
-            giver = max((one for one in taken if taken[one] > 1), key=lambda x: taken[x] - exact[x])
+            giver = max(
+                (other for other in taken if taken[other] > 1),
+                key=lambda other: taken[other] - exact[other],
+            )
             taken[giver] -= 1
             taken[label] = 1
     return taken
@@ -172,11 +175,11 @@ def without_duplicates(rows: Sequence[Row]) -> tuple[list[Row], list[dict[str, s
         other = first.setdefault(row.image, row)
         if other is row:
             continue
-        for what, one, two in (
+        for what, earlier, later in (
             ("class", other.label, row.label),
             ("split (select.group sends them apart)", other.split, row.split),
         ):
-            if one != two:
+            if earlier != later:
                 raise DataError(
                     f"{row.path}: the same image as {other.path}, expected in one {what}; "
                     "delete the wrong one"

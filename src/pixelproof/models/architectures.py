@@ -210,7 +210,7 @@ def find_architecture(name: str) -> Architecture:
         return _python(name)
     from torchvision import models
 
-    known = [*LITE, *(TORCHVISION + one for one in models.list_models(module=models))]
+    known = [*LITE, *(TORCHVISION + model for model in models.list_models(module=models))]
     near = nearest(name, known) or nearest(TORCHVISION + name, known)
     raise ParameterError(
         f"expected {', '.join(LITE)}, torchvision:NAME, python:module:factory or a model folder, "

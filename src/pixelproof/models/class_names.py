@@ -56,11 +56,11 @@ def match_classes(
     for known, spell in _ways(classes, by_index):
         missing = [folder for folder in folders if spell(folder) not in known]
         if not missing:
-            found = [known[spell(folder)] for folder in folders]
-            if len(set(found)) < len(found):
-                twice = [f for f, at in zip(folders, found, strict=True) if found.count(at) > 1]
+            indices = [known[spell(folder)] for folder in folders]
+            if len(set(indices)) < len(indices):
+                twice = [f for f, at in zip(folders, indices, strict=True) if indices.count(at) > 1]
                 raise DataError(f"expected one folder a class, got {twice} for the same one")
-            return found
+            return indices
         unmatched = min(unmatched, missing, key=len)
     shown = ", ".join(classes[:SHOWN]) + (f" … ({len(classes)})" if len(classes) > SHOWN else "")
     got = ", ".join(unmatched[:SHOWN]) + (f" … ({len(unmatched)})" if unmatched[SHOWN:] else "")

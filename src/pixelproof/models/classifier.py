@@ -86,7 +86,7 @@ class Classifier(nn.Module):
             return
         if not images.is_floating_point():
             raise ValueError(f"expected uint8, or floats in [0, 1], got {images.dtype}")
-        low, high = (float(one) for one in images.detach().aminmax())
+        low, high = (float(bound) for bound in images.detach().aminmax())
         if not 0 <= low <= high <= 1:
             raise ValueError(
                 f"expected floats in [0, 1], got {low:g} to {high:g}; give uint8, or divide by 255"
@@ -125,4 +125,4 @@ class Classifier(nn.Module):
         self.network.requires_grad_(part == "whole")
         _, head = final_layer(self.network, len(self.classes))
         head.requires_grad_(True)
-        return [one for one in self.network.parameters() if one.requires_grad]
+        return [parameter for parameter in self.network.parameters() if parameter.requires_grad]

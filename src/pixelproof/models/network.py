@@ -15,14 +15,14 @@ def final_layer(network: nn.Module, outputs: int) -> tuple[str, nn.Module]:
     Raises:
         ParameterError: No such layer has as many outputs as there are classes.
     """
-    found = None
+    layer = None
     for name, module in network.named_modules():
         width = getattr(module, "out_features", getattr(module, "out_channels", None))
         if isinstance(module, nn.Linear | nn.Conv2d) and width == outputs:
-            found = (name, module)
-    if found is None:
+            layer = (name, module)
+    if layer is None:
         raise ParameterError(f"expected a final layer with {outputs} outputs; the network has none")
-    return found
+    return layer
 
 
 def replace_head(network: nn.Module, outputs: int, classes: int, seed: int) -> nn.Module:
@@ -68,8 +68,8 @@ def outputs_of(state: State, network: nn.Module, outputs: int) -> int:
 
 def count_outputs(network: nn.Module) -> int:
     """The outputs of a network whose number of classes is not known: its last layer's."""
-    found = 0
+    outputs = 0
     for module in network.modules():
         if isinstance(module, nn.Linear | nn.Conv2d):
-            found = module.weight.shape[0]
-    return found
+            outputs = module.weight.shape[0]
+    return outputs

@@ -38,7 +38,7 @@ def check_code(architecture: str, folder: Path) -> None:
 def _named(architecture: str) -> bool:
     baselines = load_params(PARAMS).baselines.values()
     return architecture in {
-        name for one in baselines for name in (one.classifier, one.architecture)
+        name for baseline in baselines for name in (baseline.classifier, baseline.architecture)
     }
 
 

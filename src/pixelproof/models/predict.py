@@ -20,7 +20,7 @@ from pixelproof.models.loading import load_classifier
 def _image_files(paths: Sequence[Path]) -> Iterator[Path]:
     for path in paths:
         if path.is_dir():
-            yield from sorted(one for one in path.rglob("*") if one.is_file())
+            yield from sorted(file for file in path.rglob("*") if file.is_file())
         else:
             yield path
 

@@ -28,7 +28,7 @@ class ServedClassifier:
         if images.shape[-1] == 3:
             size = self._classifier.side or images.shape[1]
             fit = self._classifier.fit
-            return np.stack([to_array(Image.fromarray(one), size, fit) for one in images])
+            return np.stack([to_array(Image.fromarray(image), size, fit) for image in images])
         return images
 
     def predict(self, images: Any, params: dict[str, Any] | None = None) -> pd.DataFrame:
@@ -55,9 +55,9 @@ class ServedClassifier:
         for start in range(0, len(array), BATCH):
             batch = torch.from_numpy(np.array(self._batch(array[start : start + BATCH])))
             with torch.inference_mode():
-                found = self._classifier(batch).softmax(dim=1).max(dim=1)
-            best.append(found.indices.numpy())
-            probability.append(found.values.double().numpy())
+                winners = self._classifier(batch).softmax(dim=1).max(dim=1)
+            best.append(winners.indices.numpy())
+            probability.append(winners.values.double().numpy())
         names = np.array(self._classifier.classes, dtype=object)
         return pd.DataFrame(
             {"prediction": names[np.concatenate(best)], "probability": np.concatenate(probability)}

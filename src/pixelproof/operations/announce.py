@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from pixelproof.errors import DataError, ServiceError
@@ -9,6 +10,9 @@ from pixelproof.operations.deployments import configured_url, prefect_client
 from pixelproof.operations.servers import PREFECT_AUTH, PREFECT_URL, find_access
 from pixelproof.system.projects import LABEL, project_name
 from pixelproof.tracking.store import plain
+
+if TYPE_CHECKING:
+    from prefect.events import Event
 
 EVENT = "pixelproof.data.announced"
 RESOURCE = "pixelproof.data"
@@ -42,20 +46,7 @@ def announce(folder: str) -> str:
             "`make serve` runs in this folder"
         )
     password = own[PREFECT_AUTH] if own.get(PREFECT_URL) == url else None
-    from prefect.events import Event, Resource
-
-    event = Event(
-        event=EVENT,
-        resource=Resource(
-            {
-                "prefect.resource.id": RESOURCE,
-                "prefect.resource.name": folder,
-                LABEL: project_name(Path()),
-            }
-        ),
-        payload={"data": text},
-        id=uuid4(),
-    )
+    event = _event(folder, text)
     with prefect_client(url, password) as client:
         client.request("POST", "/events", json=[event.model_dump(mode="json")])
         query = {"filter": {"id": {"id": [str(event.id)]}}}
@@ -67,4 +58,22 @@ def announce(folder: str) -> str:
             time.sleep(0.2)
     raise ServiceError(
         f"Prefect at {plain(url)} has not kept the event within {ARRIVAL_SECONDS:.0f} s"
+    )
+
+
+def _event(folder: str, text: str) -> "Event":
+    """The event that carries the text of a pointer."""
+    from prefect.events import Event, Resource
+
+    return Event(
+        event=EVENT,
+        resource=Resource(
+            {
+                "prefect.resource.id": RESOURCE,
+                "prefect.resource.name": folder,
+                LABEL: project_name(Path()),
+            }
+        ),
+        payload={"data": text},
+        id=uuid4(),
     )

@@ -72,7 +72,7 @@ def _notifications(block: "UUID", project: Project) -> "list[AutomationCore]":
         posture=Posture.Reactive,
         threshold=1,
     )
-    told = SendNotification(
+    notification = SendNotification(
         block_document_id=block,
         subject=f"{project.name}: " + "{{ flow.name }} {{ flow_run.state.name }}",
         body="{{ flow_run.name }}: {{ flow_run.state.message }}\n{{ flow_run | ui_url }}",
@@ -87,7 +87,7 @@ def _notifications(block: "UUID", project: Project) -> "list[AutomationCore]":
             name=f"{project.name}: tell of failures",
             description=f"A run of {project.name} failed or crashed.",
             trigger=ended,
-            actions=[told],
+            actions=[notification],
         ),
         AutomationCore(
             name=f"{project.name}: tell of the champion",
@@ -105,15 +105,15 @@ def _find_block(client: "SyncPrefectClient", slug: str) -> "UUID":
         ParameterError: There is none of that name that could notify.
     """
     kind, _, name = slug.partition("/")
-    found = {
-        f"{one.block_type.slug}/{one.name}": one
-        for one in client.read_block_documents(limit=200, include_secrets=False)
-        if one.block_type and one.block_schema and "notify" in one.block_schema.capabilities
+    blocks = {
+        f"{block.block_type.slug}/{block.name}": block
+        for block in client.read_block_documents(limit=200, include_secrets=False)
+        if block.block_type and block.block_schema and "notify" in block.block_schema.capabilities
     }
-    if not kind or not name or slug not in found:
-        known = f"one of {sorted(found)}" if found else "made on Prefect's page, Blocks"
+    if not kind or not name or slug not in blocks:
+        known = f"one of {sorted(blocks)}" if blocks else "made on Prefect's page, Blocks"
         raise ParameterError(f"--notify: expected a notification block, {known}, got {slug!r}")
-    return found[slug].id
+    return blocks[slug].id
 
 
 def _content(automation: "AutomationCore") -> Any:
@@ -126,10 +126,10 @@ def _content(automation: "AutomationCore") -> Any:
 
 
 def _ensure(client: "SyncPrefectClient", wanted: "AutomationCore") -> None:
-    found = client.read_automations_by_name(wanted.name)
-    known = found[0] if found else None
-    for one in found[1:]:
-        client.delete_automation(one.id)
+    existing = client.read_automations_by_name(wanted.name)
+    known = existing[0] if existing else None
+    for duplicate in existing[1:]:
+        client.delete_automation(duplicate.id)
     if known is None:
         client.create_automation(wanted)
     elif _content(known) != _content(wanted):
@@ -166,8 +166,8 @@ def ensure_automations(client: "SyncPrefectClient", project: Project, notify: st
     ]
     if notify:
         wanted += _notifications(_find_block(client, notify), project)
-    for one in wanted:
-        _ensure(client, one)
+    for automation in wanted:
+        _ensure(client, automation)
 
 
 def crash_dead_runs(client: "SyncPrefectClient", pool: str, alone: bool) -> list[str]:
@@ -192,10 +192,10 @@ def crash_dead_runs(client: "SyncPrefectClient", pool: str, alone: bool) -> list
         flow_run_filter=FlowRunFilter.model_validate(living),
         work_pool_filter=WorkPoolFilter.model_validate({"name": {"any_": [pool]}}),
     )
-    dead = [one for one in runs if alone or _is_silent(client, one)]
-    for one in dead:
-        client.set_flow_run_state(one.id, Crashed(message="its process or its machine has died"))
-    return [one.name for one in dead]
+    dead = [run for run in runs if alone or _is_silent(client, run)]
+    for run in dead:
+        client.set_flow_run_state(run.id, Crashed(message="its process or its machine has died"))
+    return [run.name for run in dead]
 
 
 def _is_silent(client: "SyncPrefectClient", run: "FlowRun") -> bool:

@@ -76,7 +76,7 @@ class Cache:
     Attributes:
         sound: The names of the objects whose bytes have the hash that they are named by.
         damaged: The names of the others, and the hash of what they hold.
-        said: What was done, a line each.
+        report: What was done, a line each.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -84,7 +84,7 @@ class Cache:
         self.folder = folder
         self.sound: set[str] = set()
         self.damaged: dict[str, str] = {}
-        self.said: list[str] = []
+        self.report: list[str] = []
 
     def path(self, name: str) -> Path:
         """Where an object lies."""
@@ -93,17 +93,17 @@ class Cache:
     def verify(self) -> None:
         """Hash every object."""
         objects = [
-            one
-            for one in sorted(self.folder.glob("??/*"))
-            if _OBJECT.fullmatch(f"{one.parent.name}/{one.name}")
+            path
+            for path in sorted(self.folder.glob("??/*"))
+            if _OBJECT.fullmatch(f"{path.parent.name}/{path.name}")
         ]
         with progress(len(objects), "verify DVC's cache", "objects") as update:
             for path in objects:
-                name, found = path.parent.name + path.name, md5(path)
-                if found == name.removesuffix(".dir"):
+                name, digest = path.parent.name + path.name, md5(path)
+                if digest == name.removesuffix(".dir"):
                     self.sound.add(name)
                 else:
-                    self.damaged[name] = found
+                    self.damaged[name] = digest
                 update(1)
 
     def condemn(self, name: str) -> None:
@@ -120,7 +120,7 @@ class Cache:
             yield temporary
             temporary.chmod(PROTECTED)
         self.sound.add(name)
-        self.said.append(f"{shown(path)}: damaged; put back from {source}")
+        self.report.append(f"{shown(path)}: damaged; put back from {source}")
 
     @property
     def lost(self) -> list[str]:

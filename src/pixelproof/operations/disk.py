@@ -68,5 +68,5 @@ def prune(keep: int) -> str:
         raise ServiceError(f"dvc gc: {dvc.reason(collected)}")
     freed = (before - _size(*folders)) / 1e6
     words = f"{len(runs)} runs and {len(models)} logged models deleted"
-    names = f"; files of {sorted({one.stem for one in unused})} deleted" if unused else ""
+    names = f"; files of {sorted({path.stem for path in unused})} deleted" if unused else ""
     return f"{words}{names}; {freed:.0f} MB freed"

@@ -71,7 +71,7 @@ def _held(root: Path) -> Iterator["Repo"]:
 def _listing(entries: Mapping[str, str]) -> bytes:
     """The object in which DVC lists a folder's files."""
     listed = [{"md5": entry, "relpath": name} for name, entry in entries.items()]
-    listed.sort(key=lambda one: tuple(one["relpath"].split("/")))
+    listed.sort(key=lambda entry: tuple(entry["relpath"].split("/")))
     return json.dumps(listed, sort_keys=True).encode()
 
 
@@ -82,7 +82,7 @@ class _Project:
         self.root, self.repo, self.cache = root, repo, cache
         self.unlike = list(unlike_recorded(root))
         self.wanted: list[Wanted] = []
-        self.found: dict[Path, str] = {}
+        self.digests: dict[Path, str] = {}
 
     def condemn(self) -> None:
         for path in self.unlike:
@@ -90,11 +90,11 @@ class _Project:
 
     def read_records(self) -> None:
         """Find out which files there should be, mending damaged lists of them, and hash them."""
-        self.wanted = [one for out in self.repo.index.outs for one in self._files_of(out)]
-        there = [one.path for one in self.wanted if one.path.is_file()]
+        self.wanted = [file for output in self.repo.index.outs for file in self._files_of(output)]
+        there = [file.path for file in self.wanted if file.path.is_file()]
         with progress(len(there), f"verify {self.root.name}", "files") as update:
             for path in there:
-                self.found.setdefault(path, md5(path))
+                self.digests.setdefault(path, md5(path))
                 update(1)
 
     def _files_of(self, out: "Output") -> Iterator[Wanted]:
@@ -117,88 +117,88 @@ class _Project:
             yield Wanted(self.root, folder, name, pointer)
 
     def _mend_list(self, name: str, folder: Path, sources: Mapping[str, Path]) -> None:
-        there = {one.relative_to(folder).as_posix(): one for one in folder.rglob("*")}
-        for found in (there, sources):
-            present = {key: one for key, one in found.items() if one.is_file()}
-            listing = _listing({key: md5(one) for key, one in present.items()})
+        there = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
+        for candidates in (there, sources):
+            present = {key: path for key, path in candidates.items() if path.is_file()}
+            listing = _listing({key: md5(path) for key, path in present.items()})
             if hashlib.md5(listing, usedforsecurity=False).hexdigest() + ".dir" == name:
-                source = shown(folder) if found is there else "the installed package"
+                source = shown(folder) if candidates is there else "the installed package"
                 with self.cache.put_back(name, source) as path:
                     path.write_bytes(listing)
                 return
 
     def put_back(self) -> None:
         """Take the place of damaged objects from sound copies, here or in a demo package."""
-        for one in self.wanted:
-            for source in (one.path, one.fallback):
-                if source is None or source in self.unlike or one.md5 not in self.cache.lost:
+        for file in self.wanted:
+            for source in (file.path, file.fallback):
+                if source is None or source in self.unlike or file.md5 not in self.cache.lost:
                     continue
-                if source.is_file() and md5(source) == one.md5:
-                    with self.cache.put_back(one.md5, shown(source)) as path:
+                if source.is_file() and md5(source) == file.md5:
+                    with self.cache.put_back(file.md5, shown(source)) as path:
                         shutil.copyfile(source, path)
 
     def _is_copy(self, path: Path) -> bool:
         """Whether a file of the workspace holds what a damaged object held."""
-        return self.found.get(path) in self.cache.damaged.values()
+        return self.digests.get(path) in self.cache.damaged.values()
 
     def _aside(self, path: Path) -> Path:
         return self.root / ASIDE / path.relative_to(self.root)
 
     def keep_aside(self) -> None:
         """Keep what is left of images whose damaged object goes: a link would lose it."""
-        for one in self.lost_data():
-            if one.path.is_file() and self._is_copy(one.path):
-                self._aside(one.path).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(one.path, self._aside(one.path))
+        for file in self.lost_data():
+            if file.path.is_file() and self._is_copy(file.path):
+                self._aside(file.path).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file.path, self._aside(file.path))
 
     def mend_workspace(self) -> None:
         """Bring the workspace's damaged files back, or remove what the stages make anew."""
-        recorded = {one.path: one for one in self.wanted}
-        for one in self.wanted:
-            found = self.found.get(one.path, one.md5)
-            if one.path in self.unlike or found == one.md5 or found in self.cache.sound:
+        recorded = {file.path: file for file in self.wanted}
+        for file in self.wanted:
+            digest = self.digests.get(file.path, file.md5)
+            if file.path in self.unlike or digest == file.md5 or digest in self.cache.sound:
                 continue  # another version is no damage
-            if one.pointer is None or self._is_copy(one.path):  # else a person has changed it
-                self._mend(one.path, one)
+            if file.pointer is None or self._is_copy(file.path):  # else a person has changed it
+                self._mend(file.path, file)
         for path in self.unlike:
             self._mend(path, recorded.get(path))
 
-    def _mend(self, path: Path, one: Wanted | None) -> None:
-        if one is not None and one.md5 in self.cache.sound:
-            source = self.cache.path(one.md5)
+    def _mend(self, path: Path, file: Wanted | None) -> None:
+        if file is not None and file.md5 in self.cache.sound:
+            source = self.cache.path(file.md5)
             with files.atomic(path) as temporary:  # never through a link into the cache
                 shutil.copyfile(source, temporary)
             self._aside(path).unlink(missing_ok=True)
-            said = "put back from DVC's cache"
-        elif one is not None and one.pointer is not None:
+            outcome = "put back from DVC's cache"
+        elif file is not None and file.pointer is not None:
             path.unlink()
-            said = f"moved to {shown(self._aside(path))}"
+            outcome = f"moved to {shown(self._aside(path))}"
         else:
             copies = self.root / GATE / "champions"
             if path.is_relative_to(copies):  # a download, fetched anew as a whole
                 shutil.rmtree(copies / path.relative_to(copies).parts[0])
             else:
                 path.unlink()
-            said = "removed"
-        self.cache.said.append(f"{shown(path)}: damaged; {said}")
+            outcome = "removed"
+        self.cache.report.append(f"{shown(path)}: damaged; {outcome}")
 
     def lost_data(self) -> list[Wanted]:
-        return [one for one in self.wanted if one.pointer and one.md5 in self.cache.lost]
+        return [file for file in self.wanted if file.pointer and file.md5 in self.cache.lost]
 
     def fetch(self) -> None:
         """Bring lost objects of the data from a remote, where there is one."""
         from dvc.exceptions import DvcException
 
-        pointers = sorted({str(one.pointer) for one in self.lost_data()})
+        pointers = sorted({str(file.pointer) for file in self.lost_data()})
         if not pointers or not self.repo.config["core"].get("remote"):
             return
         with suppress(DvcException, OSError):
-            self.repo.fetch([str(Path(one).resolve()) for one in pointers])
+            self.repo.fetch([str(Path(pointer).resolve()) for pointer in pointers])
         for name in self.cache.lost:
             path = self.cache.path(name)
             if path.is_file() and md5(path) == name.removesuffix(".dir"):
                 self.cache.sound.add(name)
-                self.cache.said.append(f"{shown(path)}: damaged; fetched from the remote")
+                self.cache.report.append(f"{shown(path)}: damaged; fetched from the remote")
         self.read_records()
 
 
@@ -212,11 +212,11 @@ def _demo_sources(name: str) -> dict[str, Path]:
 
 
 def _words(cache: Cache, lost: Iterable[Wanted]) -> str:
-    """What was found and done, and what to do next; raises where images are gone."""
+    """What was damaged and done, and what to do next; raises where images are gone."""
     missing = list(lost)
     if missing:
-        print("\n".join(cache.said), flush=True)
-        names = ", ".join(shown(one.path) for one in missing[:3])
+        print("\n".join(cache.report), flush=True)
+        names = ", ".join(shown(file.path) for file in missing[:3])
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         pointer = str(missing[0].pointer)
         raise DataError(
@@ -225,9 +225,9 @@ def _words(cache: Cache, lost: Iterable[Wanted]) -> str:
             f"`dvc add {pointer.removesuffix('.dvc')}`, which also goes on without it"
         )
     sound = f"{len(cache.sound)} objects of DVC's cache are sound"
-    if not cache.said:
+    if not cache.report:
         return f"Nothing is damaged: {sound}, and so is what lies in the workspace."
-    return "\n".join([*cache.said, f"{sound}. Next: dvc repro (or make run)"])
+    return "\n".join([*cache.report, f"{sound}. Next: dvc repro (or make run)"])
 
 
 def repair(root: Path) -> str:
@@ -248,11 +248,11 @@ def repair(root: Path) -> str:
         PipelineError: A run is at work, or DVC cannot read the project.
     """
     with idle(root) as worktrees, ExitStack() as stack:
-        folders = [one.resolve() for one in (root, *worktrees)]
-        repos = {one: stack.enter_context(_held(one)) for one in folders}
+        folders = [folder.resolve() for folder in (root, *worktrees)]
+        repos = {folder: stack.enter_context(_held(folder)) for folder in folders}
         cache = Cache(Path(repos[folders[0]].cache.local.path))
         cache.verify()
-        projects = [_Project(one, repo, cache) for one, repo in repos.items()]
+        projects = [_Project(folder, repo, cache) for folder, repo in repos.items()]
         for project in projects:
             project.condemn()
         for project in projects:
@@ -265,7 +265,7 @@ def repair(root: Path) -> str:
             cache.path(name).unlink()
         for project in projects:
             project.fetch()
-        cache.said += [f"{shown(cache.path(one))}: damaged; removed" for one in cache.lost]
+        cache.report += [f"{shown(cache.path(name))}: damaged; removed" for name in cache.lost]
         for project in projects:
             project.mend_workspace()
-        return _words(cache, [one for project in projects for one in project.lost_data()])
+        return _words(cache, [file for project in projects for file in project.lost_data()])

@@ -27,8 +27,8 @@ def stage_graph(root: Path = Path()) -> dict[str, tuple[str, ...]]:
     except DvcException as error:
         raise PipelineError(f"{root.resolve()}: {error}") from None
     needs = {
-        one.addressing: tuple(need.addressing for need in graph[one] if not need.is_data_source)
-        for one in graph
-        if not one.is_data_source
+        stage.addressing: tuple(need.addressing for need in graph[stage] if not need.is_data_source)
+        for stage in graph
+        if not stage.is_data_source
     }
     return {name: tuple(sorted(needs[name])) for name in TopologicalSorter(needs).static_order()}

@@ -35,7 +35,7 @@ def count_gpus() -> int:
     """How many GPUs there are to use, without importing torch."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
-        return len([one for one in visible.split(",") if one.strip() not in ("", "-1")])
+        return len([number for number in visible.split(",") if number.strip() not in ("", "-1")])
     try:
         done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
     except OSError:

@@ -6,7 +6,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -61,7 +61,7 @@ class Service:
     process: "subprocess.Popen[str] | None" = None
     started: float = 0.0
     failures: int = 0
-    said: list[str] = field(default_factory=list)
+    last_line: str = ""
 
 
 class Services:
@@ -88,7 +88,7 @@ class Services:
         """Wait until a service works.
 
         Raises:
-            ServiceError: It ended, or did not do its work in time; names what it said last.
+            ServiceError: It ended, or did not work in time; names the last line of its output.
         """
         end = time.monotonic() + START_SECONDS
         assert service.process is not None
@@ -118,7 +118,7 @@ class Services:
             time.sleep(0.5)
 
     def _launch(self, service: Service) -> None:
-        service.said.clear()
+        service.last_line = ""
         service.started = time.monotonic()
         # In a session of its own, or Ctrl-C would end all at once instead of one after the other.
         service.process = subprocess.Popen(
@@ -140,12 +140,12 @@ class Services:
         with process.stdout:
             for line in process.stdout:
                 if line.strip():
-                    service.said = [line.strip()]
+                    service.last_line = line.strip()
                     self._log.write(service.name, line.rstrip())
 
     def _ended(self, service: Service) -> str:
         assert service.process is not None
-        last = f" ({service.said[-1]})" if service.said else ""
+        last = f" ({service.last_line})" if service.last_line else ""
         return f"{service.name} ended with {service.process.returncode}{last}"
 
     def _revive(self, service: Service) -> None:

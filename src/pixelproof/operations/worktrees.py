@@ -96,14 +96,14 @@ def _share_cache(root: Path, folder: Path) -> None:
     try:
         with Repo(str(root)) as repo:
             cache = Path(repo.cache.local_cache_dir).resolve()
-            remotes = {name: str(one["url"]) for name, one in repo.config["remote"].items()}
+            remotes = {name: str(remote["url"]) for name, remote in repo.config["remote"].items()}
     except DvcException as error:
         raise PipelineError(f"{root}: DVC's cache cannot be shared: {error}") from None
-    told = [["cache", "dir", "--local", str(cache)]]
+    settings = [["cache", "dir", "--local", str(cache)]]
     for name, url in remotes.items():
         if "://" not in url:  # a folder, which may be relative to the other configuration
-            told.append(["remote", "modify", "--local", name, "url", str(Path(url).resolve())])
-    for words in told:
+            settings.append(["remote", "modify", "--local", name, "url", str(Path(url).resolve())])
+    for words in settings:
         done = dvc.run(folder, *words)
         if done.returncode:
             raise PipelineError(f"{root}: DVC's cache cannot be shared: {dvc.reason(done)}")
@@ -123,11 +123,11 @@ def set_parameters(folder: Path, profile: str | None, overrides: Mapping[str, An
     path = folder / "params.yaml"
     if profile is not None:
         named = [folder / "profiles" / f"{profile}.yaml", folder / profile]
-        found = [one for one in named if one.is_file()]
-        if not found:
-            known = sorted(one.stem for one in (folder / "profiles").glob("*.yaml"))
+        existing = [candidate for candidate in named if candidate.is_file()]
+        if not existing:
+            known = sorted(candidate.stem for candidate in (folder / "profiles").glob("*.yaml"))
             raise ParameterError(f"profile: expected one of {known} or a file, got {profile!r}")
-        files.write_text(path, as_params(found[0], path).decode())
+        files.write_text(path, as_params(existing[0], path).decode())
     if overrides:
         load_params(path)
         yaml = YAML()
@@ -228,7 +228,7 @@ def commit_results(folder: Path, branch: str, message: str) -> str:
     held = {"GIT_INDEX_FILE": str(index)}
     try:
         git.run(folder, "read-tree", "HEAD", **held)
-        present = [one for one in RESULTS if any(folder.glob(one))]
+        present = [pattern for pattern in RESULTS if any(folder.glob(pattern))]
         git.run(folder, "add", "--update", "--", *present, **held)
         git.run(folder, "add", "--", *present, **held)
         tree = git.run(folder, "write-tree", **held)

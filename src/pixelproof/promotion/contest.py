@@ -63,14 +63,14 @@ class Contest:
 
     def alone(self, label: str) -> dict[str, Any]:
         """What one of the three is worth by itself, on images that it has not seen."""
-        seen = {hex_id(one) for one in seen_images(self.folders[label])}
+        seen = {hex_id(image) for image in seen_images(self.folders[label])}
         return self.trial.alone(without(self.ledger(label), seen))
 
     def judge(self) -> Verdict:
         """Let the gate decide, without the images that any of the three has seen."""
         labels = ("challenger", "champion", "control")
-        seen = {hex_id(one) for label in labels for one in seen_images(self.folders[label])}
-        challenger, champion, control = (without(self.ledger(one), seen) for one in labels)
+        seen = {hex_id(image) for label in labels for image in seen_images(self.folders[label])}
+        challenger, champion, control = (without(self.ledger(label), seen) for label in labels)
         unknown = [label for label in labels if not seen_is_known(self.folders[label])]
         return decide(challenger, champion, control, self.trial.params, unknown)
 
@@ -89,7 +89,8 @@ def _seed(weights: Mapping[str, str]) -> int:
 def _key(params: Params, weights: Mapping[str, str]) -> str:
     """What a judgement rests on: the models' weights, the images and what is asked of them."""
     manifest = files.read_json(IMAGES / "manifest.json")
-    asked = [dataclasses.asdict(one) for one in (params.evaluate, params.compare, params.generate)]
+    sections = (params.evaluate, params.compare, params.generate)
+    asked = [dataclasses.asdict(section) for section in sections]
     gate = dataclasses.asdict(gate_of(params))
     images = manifest["splits"]["held_out"]["sha256"]
     return files.content_hash([dict(weights), images, asked, gate])
@@ -111,7 +112,7 @@ def settle(
         registry: Of the model.
         version: The challenger's.
         judge: Gives the verdict against a champion.
-        note: Is told each verdict before it takes effect.
+        note: Is called with each verdict before it takes effect.
         by: Who promotes.
 
     Returns:
@@ -190,7 +191,7 @@ def _check_alias(registry: Registry, champion: Version | None) -> None:
     Raises:
         DataError: There has been a champion, and there is none.
     """
-    if champion is None and any(one.tags.get(FROM) for one in registry.versions()):
+    if champion is None and any(version.tags.get(FROM) for version in registry.versions()):
         raise DataError(
             f"{registry.name}: expected the alias {CHAMPION}, which is gone; say which version it "
             "is with `pixelproof promote NUMBER --why …`"

@@ -13,11 +13,11 @@ from pixelproof.tracking import records, stage_records
 def figures_table(verdict: Mapping[str, Any]) -> str:
     """The figures of the models that a verdict is about, as a Markdown table."""
     lines = ["| model | clean accuracy % | errors at the reference % | Pi |", "|---|---|---|---|"]
-    for name, found in verdict.get("models", {}).items():
-        rate, pi = found.get("error_rate"), found.get("pi")
+    for name, figures in verdict.get("models", {}).items():
+        rate, pi = figures.get("error_rate"), figures.get("pi")
         cells = [
             name,
-            bounded_percent(found["clean_accuracy"]),
+            bounded_percent(figures["clean_accuracy"]),
             bounded_percent(rate, 2) if rate else "-",
             estimate(pi) if pi else "-",
         ]
@@ -30,7 +30,7 @@ def rules_table(verdict: Mapping[str, Any]) -> str:
     rules = [*verdict.get("evidence", ()), *verdict.get("rules", ())]
     if not rules:
         return ""
-    rows = [f"| {'holds' if one['holds'] else '**fails**'} | {one['words']} |" for one in rules]
+    rows = [f"| {'holds' if rule['holds'] else '**fails**'} | {rule['words']} |" for rule in rules]
     return "\n".join(["| | rule |", "|---|---|", *rows])
 
 
@@ -63,4 +63,4 @@ def model_card(params: Params, name: str, verdict: Mapping[str, Any]) -> str:
         "hardened against pixels that change at random, as dead, hot or stuck ones do; it is no "
         "defence against an adversary who knows the model.",
     ]
-    return "\n\n".join(one for one in parts if one)
+    return "\n\n".join(part for part in parts if part)

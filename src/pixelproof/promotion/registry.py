@@ -70,16 +70,16 @@ class Registry:
     def versions(self) -> list[Version]:
         """All versions, the oldest first."""
         with self.tracker.service() as client:
-            found = client.search_model_versions(f"name = '{self.name}'")
-        return sorted((self._version(one) for one in found), key=lambda one: one.number)
+            versions = client.search_model_versions(f"name = '{self.name}'")
+        return sorted(map(self._version, versions), key=lambda version: version.number)
 
-    def _version(self, found: Any) -> Version:
+    def _version(self, registered: Any) -> Version:
         return Version(
-            number=int(found.version),
-            weights=found.tags.get(WEIGHTS, ""),
-            tags=dict(found.tags),
-            run=str(found.run_id or ""),
-            model=found.tags.get(MODEL, ""),
+            number=int(registered.version),
+            weights=registered.tags.get(WEIGHTS, ""),
+            tags=dict(registered.tags),
+            run=str(registered.run_id or ""),
+            model=registered.tags.get(MODEL, ""),
         )
 
     def at(self, alias: str) -> Version | None:
@@ -93,7 +93,7 @@ class Registry:
 
     def with_weights(self, weights: str) -> Version | None:
         """The version with these weights; None where there is none."""
-        return next((one for one in self.versions() if one.weights == weights), None)
+        return next((version for version in self.versions() if version.weights == weights), None)
 
     def register(self, weights: str, model: str, run: str, tags: Mapping[str, str]) -> Version:
         """The version with these weights; made where there is none, once however often asked.
@@ -108,8 +108,8 @@ class Registry:
             ServiceError: The registry does not answer, or refuses.
         """
         with self.lock():
-            if found := self._one_with(weights):
-                return found
+            if existing := self._one_with(weights):
+                return existing
             all_tags = {**tags, WEIGHTS: weights, MODEL: model}
             create_version(self.tracker, self.name, model, run, all_tags)
             made = self._one_with(weights)
@@ -119,11 +119,11 @@ class Registry:
 
     def _one_with(self, weights: str) -> Version | None:
         """The version with these weights, without what a lost reply has made a second time."""
-        found = [one for one in self.versions() if one.weights == weights]
-        for twin in found[1:]:
+        equal = [version for version in self.versions() if version.weights == weights]
+        for twin in equal[1:]:
             with self.tracker.service() as client:
                 client.delete_model_version(self.name, str(twin.number))
-        return found[0] if found else None
+        return equal[0] if equal else None
 
     def note(self, version: Version, tags: Mapping[str, str], card: str | None = None) -> None:
         """Put tags, and a description, to a version."""
@@ -146,13 +146,13 @@ class Registry:
             Whether it is the champion now; False where another one has become it meanwhile.
         """
         with self.lock():
-            found = self.at(CHAMPION)
-            if found is not None and found.number == version.number:
-                self._follow(found)
+            champion = self.at(CHAMPION)
+            if champion is not None and champion.number == version.number:
+                self._follow(champion)
                 return True
-            if (found and found.number) != (expected and expected.number):
+            if (champion and champion.number) != (expected and expected.number):
                 return False
-            self._move(version, found, by)
+            self._move(version, champion, by)
         return True
 
     def _move(self, version: Version, former: Version | None, by: str) -> None:
@@ -173,7 +173,7 @@ class Registry:
         if not number:
             previous = self.at(PREVIOUS)
             return previous if previous and previous.number != champion.number else None
-        return next((one for one in self.versions() if str(one.number) == number), None)
+        return next((version for version in self.versions() if str(version.number) == number), None)
 
     def _follow(self, champion: Version) -> None:
         """Let `previous` follow, where a promotion was interrupted before that."""
@@ -193,24 +193,24 @@ class Registry:
             ParameterError: There is no such version.
         """
         with self.lock():
-            found, versions = self.at(CHAMPION), self.versions()
+            champion, versions = self.at(CHAMPION), self.versions()
             wanted = (
                 versions[-1:] if number is None else [v for v in versions if v.number == number]
             )
             if not wanted:
-                numbers = [one.number for one in versions]
+                numbers = [existing.number for existing in versions]
                 raise ParameterError(f"{self.name}: expected a version of {numbers}, got {number}")
             version = wanted[0]
             self.note(version, {"override.by": by, "override.why": why, REFUSED: ""})
-            if found is None or version.number != found.number:
-                if found is not None:  # else the gate would promote it again
-                    self.note(found, {REFUSED: f"by {by}: {why}"})
-                self._move(version, found, by)
-            elif left := found.tags.get(BACK):  # a decision of its own, which can be taken back
-                self.note(found, {FROM: left, BACK: ""})
+            if champion is None or version.number != champion.number:
+                if champion is not None:  # else the gate would promote it again
+                    self.note(champion, {REFUSED: f"by {by}: {why}"})
+                self._move(version, champion, by)
+            elif left := champion.tags.get(BACK):  # a decision of its own, which can be taken back
+                self.note(champion, {FROM: left, BACK: ""})
                 self._point(PREVIOUS, int(left))
             else:
-                self._follow(found)
+                self._follow(champion)
         return version
 
     def roll_back(self, by: str, why: str) -> Version | None:
@@ -273,16 +273,18 @@ class Registry:
             with files.atomic(target) as temporary:
                 temporary.mkdir()
                 download_model(self.tracker, version.model, temporary)
-        found = sorted(target.rglob("classifier.json"))
-        if len(found) != 1:
-            raise DataError(f"{which}: expected one classifier.json in its files, got {len(found)}")
-        weights = found[0].with_name("model.safetensors")
+        metadata = sorted(target.rglob("classifier.json"))
+        if len(metadata) != 1:
+            raise DataError(
+                f"{which}: expected one classifier.json in its files, got {len(metadata)}"
+            )
+        weights = metadata[0].with_name("model.safetensors")
         if not weights.is_file() or files.sha256(weights) != version.weights:
             raise IntegrityError(
                 f"{weights}: damaged or exchanged: expected the weights that were registered as "
                 f"{which}; delete {target} to bring them again, or {_ANOTHER}"
             )
-        return found[0].parent
+        return metadata[0].parent
 
 
 def open_registry(gate: Gate) -> Registry:

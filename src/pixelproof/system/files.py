@@ -212,8 +212,9 @@ def verify(path: Path, expected: str) -> None:
     """
     if not path.is_file():
         raise DataError(f"{path}: missing; run `dvc repro` to make it")
-    found = sha256(path)
-    if found != expected:
+    actual = sha256(path)
+    if actual != expected:
         raise IntegrityError(
-            f"{path}: damaged: expected SHA-256 {expected[:12]}…, got {found[:12]}…; {remedy(path)}"
+            f"{path}: damaged: expected SHA-256 {expected[:12]}…, got {actual[:12]}…; "
+            f"{remedy(path)}"
         )

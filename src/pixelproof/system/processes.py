@@ -23,7 +23,7 @@ def die_with_parent() -> None:
     """
     parent = os.getppid()
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the kernel was told
+    if os.getppid() != parent:  # it died before the request reached the kernel
         os.kill(os.getpid(), signal.SIGKILL)
 
 

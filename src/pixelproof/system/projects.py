@@ -44,13 +44,16 @@ def read_project() -> Project:
     def filled(text: object) -> str:
         return _PLACE.sub(name, str(text))
 
-    pools = sorted({filled(one["work_pool"]["name"]) for one in content["deployments"]})
+    pools = sorted(
+        {filled(deployment["work_pool"]["name"]) for deployment in content["deployments"]}
+    )
     if len(pools) != 1:
         raise ParameterError(
             f"{PREFECT_FILE}: expected one work pool for all deployments, since it runs one flow "
             f"at a time; got {pools}"
         )
-    return Project(name, pools[0], [filled(one["name"]) for one in content["deployments"]])
+    deployments = [filled(deployment["name"]) for deployment in content["deployments"]]
+    return Project(name, pools[0], deployments)
 
 
 def project_name(root: Path) -> str:

@@ -25,24 +25,24 @@ _ORDERS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 
 def _parents() -> dict[int, int]:
     """The parent of each process that lives."""
-    found = {}
+    parents = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             state, parent = path.read_text().rpartition(")")[2].split()[:2]
         except OSError:  # it has ended meanwhile
             continue
         if state != "Z":
-            found[int(path.parent.name)] = int(parent)
-    return found
+            parents[int(path.parent.name)] = int(parent)
+    return parents
 
 
 def descendants(root: int) -> list[int]:
     """All that a process has started and that still lives, parents before their children."""
     parents = _parents()
-    found = [root]
-    for one in found:  # which grows meanwhile
-        found += [pid for pid, parent in parents.items() if parent == one]
-    return found[1:]
+    pids = [root]
+    for ancestor in pids:  # which grows meanwhile
+        pids += [pid for pid, parent in parents.items() if parent == ancestor]
+    return pids[1:]
 
 
 def _signal(pids: Iterable[int], number: signal.Signals) -> None:
@@ -55,8 +55,8 @@ def _reap() -> dict[int, int]:
     """What has ended, and how."""
     ended = {}
     with suppress(ChildProcessError):
-        while (found := os.waitpid(-1, os.WNOHANG))[0]:
-            ended[found[0]] = os.waitstatus_to_exitcode(found[1])
+        while (child := os.waitpid(-1, os.WNOHANG))[0]:
+            ended[child[0]] = os.waitstatus_to_exitcode(child[1])
     return ended
 
 

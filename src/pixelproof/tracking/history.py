@@ -36,31 +36,31 @@ def compare_results(first: str, second: str) -> str:
         ServiceError: MLflow does not answer.
     """
     with tempfile.TemporaryDirectory() as temporary:
-        one, two = (
+        side_a, side_b = (
             _from_run(name, Path(temporary, str(at)))
             if RUN_ID.fullmatch(name)
             else _from_revision(name, Path(temporary, str(at)))
             for at, name in enumerate((first, second))
         )
-        return _text(one, two, compare_sides(one, two))
+        return _text(side_a, side_b, compare_sides(side_a, side_b))
 
 
-def _text(first: Side, second: Side, found: list[Against]) -> str:
+def _text(first: Side, second: Side, comparisons: list[Against]) -> str:
     head = ["model", "experiment", "A %", "B %", "B − A, points", "p", "images × draws", "", "why"]
     rows = [head]
-    for one in found:
-        gap = one.difference
-        sizes = [f"{i} × {d}" for i, d in zip(one.images, one.draws, strict=True)]
+    for compared in comparisons:
+        gap = compared.difference
+        sizes = [f"{i} × {d}" for i, d in zip(compared.images, compared.draws, strict=True)]
         rows.append(
             [
-                one.model,
-                one.setting,
-                *(f"{100 * rate:.2f}" for rate in one.rates),
+                compared.model,
+                compared.setting,
+                *(f"{100 * rate:.2f}" for rate in compared.rates),
                 in_points(gap.value, gap.low, gap.high, 2),
                 f"{gap.p_value:.2g}",
                 " | ".join(dict.fromkeys(sizes)),
-                "paired" if one.paired else "unpaired",
-                one.why,
+                "paired" if compared.paired else "unpaired",
+                compared.why,
             ]
         )
     lines = [f"A = {first.name}, B = {second.name}: error rates, B minus A; below 0: B errs less."]
@@ -74,7 +74,9 @@ def _text(first: Side, second: Side, found: list[Against]) -> str:
         for side, other in ((first, second), (second, first))
     }
     if not (first.one_model and second.one_model):
-        lines += [f"In {name} alone: {', '.join(some)}." for name, some in alone.items() if some]
+        lines += [
+            f"In {name} alone: {', '.join(models)}." for name, models in alone.items() if models
+        ]
     lines += ["", align(rows), ""]
     lines.append("Images that the models compared get right unchanged; `clean` counts all held-out")
     lines.append("ones. 95 % intervals by image; p-values are not adjusted for their number.")

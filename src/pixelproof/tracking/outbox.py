@@ -24,7 +24,7 @@ class Spooled:
 
     Attributes:
         path: Where it waits.
-        record: What is to be told.
+        record: What is to be sent.
         digest: Of its content when it was made.
         stage: Which stage ran for it, as DVC calls it; empty where none did.
         pipeline: What tells its pipeline run from another.
@@ -70,7 +70,7 @@ def read(path: Path) -> Spooled:
     try:
         content = files.read_sealed(path)
         fields = content["record"]
-        fields["datasets"] = [Dataset(**one) for one in fields["datasets"]]
+        fields["datasets"] = [Dataset(**dataset) for dataset in fields["datasets"]]
         fields["metrics"] = [(name, value, step) for name, value, step in fields["metrics"]]
         about = [content[key] for key in ("digest", "stage", "pipeline", "parent")]
         return Spooled(path, Record(**fields), *about)

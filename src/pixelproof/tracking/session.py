@@ -98,14 +98,14 @@ def tell(params: Params, stage: str, item: str | None, started: float) -> None:
 
 
 def _put(
-    params: Params, found: list[Record], stage: str, started: float, told: Mapping[str, str]
+    params: Params, content: list[Record], stage: str, started: float, variables: Mapping[str, str]
 ) -> None:
-    """Write records down; `told` is what the stages of the run find in their environment."""
-    ended, logged = time.time(), told.get(LOGGED)
-    timed = [replace(one, started=started, ended=ended) for one in found]
+    """Put records into the outbox; `variables` is the environment of the run's stages."""
+    ended, logged = time.time(), variables.get(LOGGED)
+    timed = [replace(record, started=started, ended=ended) for record in content]
     if logged is not None:
-        timed = [one if one.run == logged else replace(one, model=None) for one in timed]
-    outbox.put(timed, stage, records.pipeline_key(params), told.get(PARENT))
+        timed = [item if item.run == logged else replace(item, model=None) for item in timed]
+    outbox.put(timed, stage, records.pipeline_key(params), variables.get(PARENT))
 
 
 def send() -> int:
@@ -156,8 +156,8 @@ class _Sending(threading.Thread):
 def track_pipeline(params: Params, source: str, logged: str | None = None) -> Iterator[Tracked]:
     """Keep the run of a pipeline: begin it, send what its stages have to show, and end it.
 
-    When the block ends well, what did not run again is told from its files, so that the run is
-    whole whichever stages ran. When it raises, the run ends as FAILED, or KILLED on a signal.
+    When the block ends well, what did not run again is recorded from its files, so that the run
+    is whole whichever stages ran. When it raises, the run ends as FAILED, or KILLED on a signal.
 
     Args:
         params: Of the project.
@@ -181,9 +181,11 @@ def track_pipeline(params: Params, source: str, logged: str | None = None) -> It
     sending = _Sending(sender)
     sending.start()
     try:
-        told = {PARENT: parent, SENDER: str(os.getpid())} | ({LOGGED: logged} if logged else {})
-        yield Tracked(told, tracker.address(parent))
-        _put(params, stage_records.of_everything(params), "", time.time(), told)
+        variables = {PARENT: parent, SENDER: str(os.getpid())}
+        if logged:
+            variables[LOGGED] = logged
+        yield Tracked(variables, tracker.address(parent))
+        _put(params, stage_records.of_everything(params), "", time.time(), variables)
         status = "FINISHED"
     except BaseException as error:
         status = "FAILED" if isinstance(error, Exception) else "KILLED"
@@ -191,5 +193,5 @@ def track_pipeline(params: Params, source: str, logged: str | None = None) -> It
     finally:
         sending.stop()
         sending.flush()
-        with suppress(ServiceError):  # told of already
+        with suppress(ServiceError):  # a warning has been printed
             tracker.end(parent, status, params.stages, sender.ran)

@@ -1,4 +1,4 @@
-"""Where runs are kept, and whether it answers; found without importing MLflow."""
+"""Where runs are kept, and whether the store answers; without importing MLflow."""
 
 import os
 import sqlite3
@@ -166,17 +166,17 @@ def follow_move(store: Store, experiment: str) -> None:
         known = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
         if "experiments" not in known:
             return
-        found = database.execute(
+        row = database.execute(
             "SELECT artifact_location FROM experiments WHERE name = ?", (experiment,)
         ).fetchone()
-        if found is None or found[0] == here or not found[0].startswith("file://"):
+        if row is None or row[0] == here or not row[0].startswith("file://"):
             return
         for table, column in _ADDRESSES:
             if table in known:
                 database.execute(
                     f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
                     f"WHERE {column} = ? OR {column} LIKE ? || '/%'",
-                    (here, len(found[0]) + 1, found[0], found[0]),
+                    (here, len(row[0]) + 1, row[0], row[0]),
                 )
 
 
