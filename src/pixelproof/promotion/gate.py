@@ -131,7 +131,7 @@ def decide(
 
 
 def _check_images(ledgers: Mapping[str, pd.DataFrame]) -> None:
-    held = {name: set(rows_of(one, "clean")["image"]) for name, one in ledgers.items()}
+    held = {name: set(rows_of(ledger, "clean")["image"]) for name, ledger in ledgers.items()}
     for name, images in held.items():
         missing = len(held["champion"] ^ images)
         if missing:
@@ -150,13 +150,13 @@ def _evidence(
     ledgers: Mapping[str, pd.DataFrame], common: list[str], params: Params, gate: Gate
 ) -> list[Rule]:
     """What must have been measured before anything is decided."""
-    draws = min(_at_reference(one, params)["draw"].nunique() for one in ledgers.values())
+    draws = min(_at_reference(ledger, params)["draw"].nunique() for ledger in ledgers.values())
     # Distances may be infinite, where the gradient is zero; another rule covers that.
     numbers = [
         ledger.loc[ledger["experiment"].map(lambda name: described(name).errors), "margin"]
         for ledger in ledgers.values()
     ]
-    odd = sum(int((~np.isfinite(one.to_numpy(dtype=float))).sum()) for one in numbers)
+    odd = sum(int((~np.isfinite(margins.to_numpy(dtype=float))).sum()) for margins in numbers)
     held = rows_of(ledgers["champion"], "clean")["image"].nunique()
     settings = gated_settings(ledgers["challenger"])
     pair = [ledgers[name] for name in _MET]
@@ -201,13 +201,13 @@ def _points(value: float, low: float, high: float) -> str:
 
 def _accuracy(ledgers: Mapping[str, pd.DataFrame], other: str, gate: Gate) -> Rule:
     """The clean accuracy is not inferior, on every held-out image (one-sided, paired)."""
-    found = accuracy_difference(ledgers["challenger"], ledgers[other])
-    points = _points(found["difference"], found["low"], found["high"])
+    gap = accuracy_difference(ledgers["challenger"], ledgers[other])
+    points = _points(gap["difference"], gap["low"], gap["high"])
     words = (
         f"clean accuracy at most {allowed(gate.accuracy_margin)} below the {other}'s: "
-        f"{points} on {found['images']} images"
+        f"{points} on {gap['images']} images"
     )
-    return Rule(f"clean_accuracy_{other}", words, found["low"] > -gate.accuracy_margin, found)
+    return Rule(f"clean_accuracy_{other}", words, gap["low"] > -gate.accuracy_margin, gap)
 
 
 def _more_robust(
@@ -219,7 +219,7 @@ def _more_robust(
         for name in (other, "challenger")
     ]
     compare = params.compare
-    found: Difference = paired_difference(
+    gap: Difference = paired_difference(
         *pair,
         resamples=compare.resamples,
         seed=compare.seed,
@@ -228,18 +228,18 @@ def _more_robust(
     point, grid = compare.reference, params.reference_grid
     # Pi is linear in the error rate, so that a difference of rates is one of Pi's.
     factor = pixel_index(1.0, point.n, params.select.side, grid.values, grid.area)
-    pi = [factor * one for one in (found.value, found.low, found.high)]
+    pi = [factor * bound for bound in (gap.value, gap.low, gap.high)]
     words = (
         f"Pi below the {other}'s: by {interval(*pi)}, that is "
-        f"{_points(found.value, found.low, found.high)} of errors, p = {found.p_value:.4f}"
+        f"{_points(gap.value, gap.low, gap.high)} of errors, p = {gap.p_value:.4f}"
     )
-    figures = {**found._asdict(), "pi": pi[0], "pi_low": pi[1], "pi_high": pi[2]}
-    return Rule(f"pi_{other}", words, found.low > 0 and found.p_value <= LEVEL, figures)
+    figures = {**gap._asdict(), "pi": pi[0], "pi_low": pi[1], "pi_high": pi[2]}
+    return Rule(f"pi_{other}", words, gap.low > 0 and gap.p_value <= LEVEL, figures)
 
 
 def _attacks(ledgers: Mapping[str, pd.DataFrame], common: list[str], gate: Gate) -> list[Rule]:
     """Attacks on the models themselves fool the challenger no more often (one-sided, paired)."""
-    found, pair = [], [ledgers[one] for one in _MET]
+    rules, pair = [], [ledgers[name] for name in _MET]
     for setting in gated_settings(ledgers["challenger"]):
         images = attacked_images(pair, common, setting)
         figures = attack_difference(pair, images, setting)
@@ -249,8 +249,8 @@ def _attacks(ledgers: Mapping[str, pd.DataFrame], common: list[str], gate: Gate)
         strength = [f"{key} {value}" for key, value in setting.items() if key != "experiment"]
         words = f"{setting['experiment']} ({', '.join(strength)}) {most}: {found_on}"
         holds = figures["high"] < gate.attack_margin
-        found.append(Rule(key_of(setting), words, holds, figures))
-    return found
+        rules.append(Rule(key_of(setting), words, holds, figures))
+    return rules
 
 
 def _gradients(ledgers: Mapping[str, pd.DataFrame], common: list[str], params: Params) -> Rule:
@@ -259,7 +259,7 @@ def _gradients(ledgers: Mapping[str, pd.DataFrame], common: list[str], params: P
     nowhere = pd.DataFrame()
     checks = gradient_checks(Comparison(params, ledgers, common, table, nowhere, {}))
     reasons = masked(checks, "challenger")
-    count = sum(one.model == "challenger" for one in checks)
+    count = sum(check.model == "challenger" for check in checks)
     words = f"no sign of masked gradients: {'; but not that '.join(reasons) or f'{count} checks'}"
     holds = count > 0 and not reasons
     return Rule("gradients", words, holds, {"checks": count, "failed": len(reasons)})
@@ -279,12 +279,12 @@ def figures(ledger: pd.DataFrame, images: list[str], params: Params) -> dict[str
         images: On which pixels are changed; without any, clean figures alone.
         params: For the reference point.
     """
-    found = clean_figures(ledger)
+    known = clean_figures(ledger)
     if not images:
-        return found
+        return known
     rate = rate_interval(wrong_by_image(_at_reference(ledger, params), images))
     point, grid = params.compare.reference, params.reference_grid
     side = params.select.side
     pi = [pixel_index(bound, point.n, side, grid.values, grid.area) for bound in rate]
     named = dict(zip(("value", "low", "high"), pi, strict=True))
-    return {**found, "error_rate": rate._asdict(), "pi": named, "images": len(images)}
+    return {**known, "error_rate": rate._asdict(), "pi": named, "images": len(images)}

@@ -22,8 +22,8 @@ def next_steps(summary: Mapping[str, Any]) -> list[Step]:
     Args:
         summary: What `metrics/summary.json` holds.
     """
-    found = judgements(summary)
-    if not found:
+    judged = judgements(summary)
+    if not judged:
         return [
             Step(
                 "Harden a model: name an arm and its control under `finetune.arms` in params.yaml, "
@@ -31,12 +31,12 @@ def next_steps(summary: Mapping[str, Any]) -> list[Step]:
                 "pixelproof profile list",
             )
         ]
-    first, steps = found[0], []
+    first, steps = judged[0], []
     for cause in first.causes:
         steps += list(_against(cause, first, summary))
     if first.answer == "take":
         steps += list(_take(first))
-    other = next((one for one in found[1:] if one.answer == "take"), None)
+    other = next((judgement for judgement in judged[1:] if judgement.answer == "take"), None)
     if first.answer != "take" and other is not None:
         steps.append(
             Step(
@@ -48,23 +48,23 @@ def next_steps(summary: Mapping[str, Any]) -> list[Step]:
     return steps
 
 
-def _take(one: Judgement) -> Iterator[Step]:
+def _take(judgement: Judgement) -> Iterator[Step]:
     yield Step(
         "Have the gate judge it on fresh draws, and put it to use where it passes.",
         "pixelproof gate --promote",
     )
     yield Step(
         "Use it on images.",
-        f"pixelproof predict artifacts/models/{one.model} IMAGE…",
+        f"pixelproof predict artifacts/models/{judgement.model} IMAGE…",
     )
 
 
-def _against(cause: str, one: Judgement, summary: Mapping[str, Any]) -> Iterator[Step]:
+def _against(cause: str, judgement: Judgement, summary: Mapping[str, Any]) -> Iterator[Step]:
     """Steps against one of the reasons not to take a model."""
     if cause == "accuracy":
         yield Step(
             "Leave a share of the images unchanged in training: that costs less accuracy.",
-            f"dvc exp run -S '+finetune.arms.{one.model}.mix=0.5'",
+            f"dvc exp run -S '+finetune.arms.{judgement.model}.mix=0.5'",
         )
         yield Step("Or train more gently.", "dvc exp run -S finetune.learning_rate=0.003")
     elif cause == "attack":
@@ -83,7 +83,7 @@ def _against(cause: str, one: Judgement, summary: Mapping[str, Any]) -> Iterator
             f"-S compare.reference.n={n}",
         )
     elif cause in ("images", "gain"):
-        yield from _more_evidence(cause, one, summary)
+        yield from _more_evidence(cause, judgement, summary)
     elif cause == "attacked":
         keys = " and ".join(f"`evaluate.{name}`" for name in required())
         yield Step(
@@ -107,7 +107,7 @@ def _against(cause: str, one: Judgement, summary: Mapping[str, Any]) -> Iterator
         yield Step("Compare the costs.", "dvc repro")
 
 
-def _more_evidence(cause: str, one: Judgement, summary: Mapping[str, Any]) -> Iterator[Step]:
+def _more_evidence(cause: str, judgement: Judgement, summary: Mapping[str, Any]) -> Iterator[Step]:
     """More images, more draws, and where nothing is gained another recipe."""
     folder = summary.get("made_from", {}).get("data", {}).get("path", "data")
     words = "Set more images: put them into their class folders."
@@ -116,7 +116,7 @@ def _more_evidence(cause: str, one: Judgement, summary: Mapping[str, Any]) -> It
         yield images
         yield Step("Or hold out a larger share.", "dvc exp run -S select.held_out=0.5")
         return
-    draws = summary["models"][one.model]["versus_baseline"]["draws"]
+    draws = summary["models"][judgement.model]["versus_baseline"]["draws"]
     yield Step(
         "Take more draws an image, which narrow the interval.",
         f"dvc exp run -S evaluate.draws={4 * draws}",
@@ -125,5 +125,5 @@ def _more_evidence(cause: str, one: Judgement, summary: Mapping[str, Any]) -> It
     yield Step(
         "Or harden longer, or on more pixels.",
         "dvc exp run -S finetune.epochs=6 "
-        f"-S finetune.arms.{one.model}.n={summary['reference']['n']}",
+        f"-S finetune.arms.{judgement.model}.n={summary['reference']['n']}",
     )

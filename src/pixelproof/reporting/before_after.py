@@ -46,7 +46,7 @@ class Side:
     def parameter(self, section: type, key: str) -> Any:
         """A parameter of a section, or its default."""
         given = self.params.get(section.__name__.lower()) or {}
-        default = next(one.default for one in fields(section) if one.name == key)
+        default = next(field.default for field in fields(section) if field.name == key)
         return given.get(key, default) if isinstance(given, Mapping) else default
 
     @property
@@ -94,19 +94,19 @@ def compare_sides(first: Side, second: Side) -> list[Against]:
         ParameterError: They have no model in common.
         DataError: They have no experiment in common.
     """
-    found = []
+    compared = []
     for model, other, name in _models(first, second):
         ledgers = (
             of_split(first.ledgers[model], "held_out"),
             of_split(second.ledgers[other], "held_out"),
         )
         for setting, words in _settings(ledgers, first.reference[1]):
-            one = _compare(first, second, ledgers, setting)
-            if one is not None:
-                found.append(Against(name, words, *one))
-    if not found:
+            difference = _compare(first, second, ledgers, setting)
+            if difference is not None:
+                compared.append(Against(name, words, *difference))
+    if not compared:
         raise DataError(f"{first.name} and {second.name}: no experiment that both have run")
-    return found
+    return compared
 
 
 def _models(first: Side, second: Side) -> list[tuple[str, str, str]]:
@@ -134,7 +134,7 @@ def _settings(
         at = known["n"].isna() | known["n"].isin([0, n])
         compared = known["experiment"].map(lambda name: described(name).errors)
         kept.append(known[at & compared])
-    side = max((int(one) for one in ledgers[0]["area"].dropna()), default=None)
+    side = max((int(area) for area in ledgers[0]["area"].dropna()), default=None)
     shared = kept[0].merge(kept[1])  # on all columns; missing values match each other
     for row in shared.to_dict("records"):
         setting = {key: None if pd.isna(value) else value for key, value in row.items()}
@@ -174,16 +174,16 @@ def _compare(
 ) -> tuple[Any, ...] | None:
     """The fields of `Against` from `rates` on; None where one side has no image."""
     rows = [_rows(ledger, setting) for ledger in ledgers]
-    images = [sorted(one["image"].unique()) for one in rows]
+    images = [sorted(chosen["image"].unique()) for chosen in rows]
     shared = sorted(set(images[0]) & set(images[1]))
     if not all(images):
         return None
     paired = 2 * len(shared) >= min(map(len, images))  # of fewer, most images would be left out
     wrong = [
-        wrong_by_image(one, shared if paired else own)
-        for one, own in zip(rows, images, strict=True)
+        wrong_by_image(chosen, shared if paired else own)
+        for chosen, own in zip(rows, images, strict=True)
     ]
-    sizes = [len(one) for one in images]
+    sizes = [len(names) for names in images]
     counts = f"{len(shared)} shared of {sizes[0]} and {sizes[1]} images"
     if set(sizes) == {len(shared)}:
         counts = "same images"
@@ -217,11 +217,11 @@ def _paired(first: Side, second: Side, wrong: list[Wrong], undrawn: bool) -> tup
     """The difference by image, and by draw where the draws are the same; and how, in words."""
     drawn = [[side.parameter(Generate, key) for key in DRAWN_BY] for side in (first, second)]
     if undrawn or drawn[0] == drawn[1]:
-        count = min(one.shape[1] for one in wrong)
-        wrong[:] = [one[:, :count] for one in wrong]  # draw number i is the same in both
+        count = min(draws.shape[1] for draws in wrong)
+        wrong[:] = [draws[:, :count] for draws in wrong]  # draw number i is the same in both
         by_draw = not undrawn and drawn[0][1] == "shared"
         return _by_image(first, wrong, by_draw=by_draw), "" if undrawn else "same draws"
-    means = [one.mean(axis=1, keepdims=True) for one in wrong]
+    means = [draws.mean(axis=1, keepdims=True) for draws in wrong]
     changed = [key for key, *two in zip(DRAWN_BY, *drawn, strict=True) if two[0] != two[1]]
     words = f"other draws ({', '.join(changed)}): by image alone"
     return _by_image(first, means, by_draw=False), words

@@ -21,7 +21,9 @@ def flips(comparison: Comparison) -> list[dict[str, Any]]:
             for prediction, count in taken.items():
                 directions.setdefault((label, prediction), {})[model] = count
     trials = _trials(comparison)
-    chosen = sorted(directions.items(), key=lambda one: -sum(one[1].values()))[:DIRECTIONS]
+    chosen = sorted(directions.items(), key=lambda direction: -sum(direction[1].values()))[
+        :DIRECTIONS
+    ]
     rows = []
     for (label, prediction), counts in chosen:
         missed, alarm = label in defects, prediction in defects
@@ -32,7 +34,7 @@ def flips(comparison: Comparison) -> list[dict[str, Any]]:
             cells.append(f"{count} of {total} ({percent(count / total)})")
         rows.append({"label": label, "prediction": prediction, "kind": kind, "cells": cells})
     order = ["missed defect", "false alarm", ""]
-    return sorted(rows, key=lambda one: (order.index(one["kind"]), one["label"]))
+    return sorted(rows, key=lambda row: (order.index(row["kind"]), row["label"]))
 
 
 def _trials(comparison: Comparison) -> dict[str, int]:
@@ -47,7 +49,7 @@ def _trials(comparison: Comparison) -> dict[str, int]:
 
 def regressed(comparison: Comparison, manifest: dict[str, Any]) -> list[dict[str, Any]]:
     """By hardened model: which images flip more often than under its original."""
-    paths, found = paths_by_id(manifest), []
+    paths, shown = paths_by_id(manifest), []
     for model, arm in comparison.params.finetune.arms.items():
         gap = comparison.at_reference(model).mean(axis=1)
         gap = gap - comparison.at_reference(arm.baseline).mean(axis=1)
@@ -58,15 +60,15 @@ def regressed(comparison: Comparison, manifest: dict[str, Any]) -> list[dict[str
             if gap[at] > 0
         ]
         better, worse = int((gap < 0).sum()), int((gap > 0).sum())
-        found.append({"model": model, "better": better, "worse": worse, "names": names})
-    return found
+        shown.append({"model": model, "better": better, "worse": worse, "names": names})
+    return shown
 
 
 def sensor(comparison: Comparison, manifest: dict[str, Any]) -> str:
     """The size of a changed pixel in pixels of the camera."""
     select = comparison.params.select
-    widths = np.array([one["width"] for one in manifest["images"]])
-    heights = np.array([one["height"] for one in manifest["images"]])
+    widths = np.array([image["width"] for image in manifest["images"]])
+    heights = np.array([image["height"] for image in manifest["images"]])
     if select.fit != "stretch":
         widths = heights = np.minimum(widths, heights)
     cut = 7 / 8 if select.fit == "imagenet" else 1.0

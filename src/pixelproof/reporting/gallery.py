@@ -43,7 +43,7 @@ class Shown:
 
 def paths_by_id(manifest: dict[str, Any]) -> dict[str, str]:
     """The path of each image, by its id."""
-    return {one["image"]: one["path"] for one in manifest["images"]}
+    return {image["image"]: image["path"] for image in manifest["images"]}
 
 
 def _png(pixels: npt.NDArray[np.uint8]) -> str:
@@ -66,13 +66,13 @@ def gallery(comparison: Comparison, images: ImageSet, manifest: dict[str, Any]) 
     name = params.compare.reference.experiment
     grid = params.reference_grid
     changes = load_change_set(CHANGES / "test", draws_name(grid.values, grid.area), images)
-    row_of = {hex_id(int(one)): row for row, one in enumerate(images.ids)}
+    row_of = {hex_id(int(image)): row for row, image in enumerate(images.ids)}
     paths, seen = paths_by_id(manifest), set()
     shown: list[Shown] = []
     models = list(params.models)
     for n in sorted(grid.n):
         wrong = {model: comparison.wrong(model, name, n=n) for model in models}
-        total = sum(one.sum(axis=1) for one in wrong.values())
+        total = sum(draws.sum(axis=1) for draws in wrong.values())
         for at in np.argsort(-total, kind="stable"):
             image = comparison.common[at]
             flipped = wrong[models[0]][at] if len(models) else np.zeros(0, bool)
@@ -80,15 +80,15 @@ def gallery(comparison: Comparison, images: ImageSet, manifest: dict[str, Any]) 
                 continue
             seen.add(image)
             draw, row = int(np.argmax(flipped)), row_of[image]
-            one = np.array(images.pixels[row : row + 1])
+            unchanged = np.array(images.pixels[row : row + 1])
             change = changes.take(slice(row, row + 1), draw, n)
-            after = apply_changes(one.copy(), change)[0]
+            after = apply_changes(unchanged.copy(), change)[0]
             said = {model: _prediction(comparison, model, image, name, n, draw) for model in models}
             label = images.classes[images.labels[row]]
             side = params.select.side
             title = f"{paths[image]}, {pixels(n, side, grid.values)}, draw {draw}"
             frames = _frames(change.positions[0], side)
-            before, changed = _png(one[0].transpose(1, 2, 0)), _png(after.transpose(1, 2, 0))
+            before, changed = _png(unchanged[0].transpose(1, 2, 0)), _png(after.transpose(1, 2, 0))
             shown.append(Shown(title, label, side, before, changed, frames, said))
     return shown
 

@@ -44,7 +44,7 @@ def data_hash(data: str) -> str:
 def locked_data(stages: Stages, data: str) -> Mapping[str, Any]:
     """What the lock says of the images that were read: `md5`, `nfiles`."""
     deps = stages.get("select", {}).get("deps", [])
-    return next((one for one in deps if one.get("path") == data), {})
+    return next((dep for dep in deps if dep.get("path") == data), {})
 
 
 def compared_data(stages: Stages, data: str) -> Mapping[str, Any]:
@@ -52,7 +52,7 @@ def compared_data(stages: Stages, data: str) -> Mapping[str, Any]:
     outs = stages.get("select", {}).get("outs", [])
     deps = stages.get("compare", {}).get("deps", [])
     read, compared = (
-        [one.get("md5") for one in entries if one["path"] == str(IMAGES)]
+        [entry.get("md5") for entry in entries if entry["path"] == str(IMAGES)]
         for entries in (outs, deps)
     )
     return locked_data(stages, data) if read == compared else {}
@@ -112,11 +112,11 @@ def _current(stages: Stages, params: Any) -> Stages:
 
 def changed_params(stages: Stages, params: Any) -> list[str]:
     """Which parameters differ from those that the stages were run with."""
-    found: list[str] = []
+    changed: list[str] = []
     for body in _current(stages, params).values():
         for key, then in body.get("params", {}).get(str(PARAMS), {}).items():
-            found += _leaves(then, _lookup(params, key), key)
-    return list(dict.fromkeys(found))
+            changed += _leaves(then, _lookup(params, key), key)
+    return list(dict.fromkeys(changed))
 
 
 def stages_behind(stages: Stages, params: Any) -> list[str]:
@@ -144,7 +144,7 @@ def _changed_code(stages: Stages) -> list[str]:
         for dep in body.get("deps", [])
         if dep["path"].startswith(CODE)
     }
-    return [one for one, md5 in known.items() if Path(one).is_file() and _md5(Path(one)) != md5]
+    return [path for path, md5 in known.items() if Path(path).is_file() and _md5(Path(path)) != md5]
 
 
 def _some(names: list[str]) -> str:
@@ -216,7 +216,7 @@ def workspace_origin(summary: Mapping[str, Any]) -> Origin:
     folder = str(known.get("path") or data_folder(params))
     then = compared_data(stages, folder)
     outs = stages.get("compare", {}).get("outs", [])
-    recorded = next((one.get("md5") for one in outs if one["path"] == str(path)), None)
+    recorded = next((out.get("md5") for out in outs if out["path"] == str(path)), None)
     same = recorded == _md5(path)
     count = known.get("images") or (then.get("nfiles") if same else None)
     digest = f", DVC {short(str(then['md5']))}" if same and "md5" in then else ""

@@ -29,7 +29,7 @@ def show() -> str:
     lines = ["", f"Result {result_name(summary)} of {origin.data}; {origin.made}."]
     if origin.differs:
         lines.append("It is NOT the result of what lies here now; `dvc repro` makes that one:")
-        lines += [f"  - {one}" for one in origin.differs]
+        lines += [f"  - {difference}" for difference in origin.differs]
     lines += ["", result_table(summary, table), "", verdict(summary), *_gate_answer(summary), ""]
     return "\n".join([*lines, *_where_to_look(summary)])
 
@@ -44,14 +44,14 @@ def _where_to_look(summary: Mapping[str, Any]) -> list[str]:
     else:
         other = "is of another result" if page.exists() else "is not here"
         lines.append(f"Every figure: {METRICS}/results.csv    (the report {other}: `dvc repro`)")
-    taken = [one.model for one in judgements(summary) if one.answer == "take"]
+    taken = [judgement.model for judgement in judgements(summary) if judgement.answer == "take"]
     if models:
-        model = next((one for one in taken if one in models), models[-1])
+        model = next((name for name in taken if name in models), models[-1])
         lines.append(f"Try a model:  pixelproof predict {MODELS / model} IMAGE…")
     else:
         lines.append("Its models are not here: `make run` or `dvc repro` makes them.")
     steps = next_steps(summary)
-    return lines + [f"{'Next:' if one is steps[0] else '':14}{one.command}" for one in steps[:2]]
+    return lines + [f"{'Next:' if step is steps[0] else '':14}{step.command}" for step in steps[:2]]
 
 
 def _weights(model: Path) -> str | None:

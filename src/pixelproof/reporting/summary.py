@@ -47,7 +47,7 @@ def summary(ledgers: Ledgers, common: list[str], params: Params) -> dict[str, An
     wrong = {model: wrong_by_image(rows, common) for model, rows in at_reference.items()}
 
     def difference(model: str, other: str) -> dict[str, Any]:
-        found = paired_difference(
+        paired = paired_difference(
             wrong[model],
             wrong[other],
             resamples=compare.resamples,
@@ -55,8 +55,8 @@ def summary(ledgers: Ledgers, common: list[str], params: Params) -> dict[str, An
             by_draw=params.generate.positions == "shared",
         )
         images, draws = wrong[model].shape
-        bounds = {"difference": found.value, "low": found.low, "high": found.high}
-        return {**bounds, "p_value": found.p_value, "images": images, "draws": draws}
+        bounds = {"difference": paired.value, "low": paired.low, "high": paired.high}
+        return {**bounds, "p_value": paired.p_value, "images": images, "draws": draws}
 
     models = {}
     for model, ledger in ledgers.items():
@@ -79,9 +79,9 @@ def _adjust(models: dict[str, Any]) -> None:
     """Add p-values against the control that are adjusted over the arms (Holm 1979)."""
     arms = [entry for entry in models.values() if "versus_baseline" in entry]
     tested = [entry["versus_control"] for entry in arms if "versus_control" in entry]
-    adjusted = holm([one["p_value"] for one in tested])
-    for one, p_value in zip(tested, adjusted, strict=True):
-        one["p_value_holm"] = p_value
+    adjusted = holm([versus["p_value"] for versus in tested])
+    for versus, p_value in zip(tested, adjusted, strict=True):
+        versus["p_value_holm"] = p_value
 
 
 def _against(

@@ -57,7 +57,7 @@ def _measured(comparison: Comparison) -> list[Table]:
     side, table = comparison.params.select.side, comparison.table
     layouts = [entry.table for entry in experiments.EXPERIMENTS.values()]
     tables = []
-    for layout in dict.fromkeys(one for one in layouts if one is not None):
+    for layout in dict.fromkeys(layout for layout in layouts if layout is not None):
         rows = _rows_of(table[table["protocol"] == "held_out"], layout, side)
         if len(rows):
             tables.append(_grid(rows, layout, side))
@@ -95,15 +95,15 @@ def _beyond_control(comparison: Comparison) -> Table:
             (comparison.summary["control"], "versus_control"),
         ):
             if key in entry:
-                one = entry[key]
-                adjusted = f"{one['p_value_holm']:.2g}" if "p_value_holm" in one else "-"
-                total = f"{one['images']} × {one['draws']}"
+                gap = entry[key]
+                adjusted = f"{gap['p_value_holm']:.2g}" if "p_value_holm" in gap else "-"
+                total = f"{gap['images']} × {gap['draws']}"
                 rows.append(
                     [
                         model,
                         name,
-                        points(one, 2),
-                        f"{one['p_value']:.2g}",
+                        points(gap, 2),
+                        f"{gap['p_value']:.2g}",
                         adjusted,
                         total,
                     ]
@@ -123,14 +123,14 @@ def _cost(comparison: Comparison) -> Table:
     names = {"versus_baseline": "its original", "versus_control": summary["control"]}
     for model, entry in summary["models"].items():
         cost = entry.get("cost", {"accuracy": {}, "attacks": {}})
-        for key, one in cost["accuracy"].items():
-            row = [model, "clean accuracy", names[key], points(one), str(one["images"])]
+        for key, gap in cost["accuracy"].items():
+            row = [model, "clean accuracy", names[key], points(gap), str(gap["images"])]
             rows.append(row)
-        for one in cost["attacks"].values():
-            label = _label(one, comparison.params.select.side)
-            strength = f", epsilon {one['epsilon']}/255" if "epsilon" in one else ""
+        for attack in cost["attacks"].values():
+            label = _label(attack, comparison.params.select.side)
+            strength = f", epsilon {attack['epsilon']}/255" if "epsilon" in attack else ""
             what = f"fooled in {label}{strength}"
-            rows.append([model, what, "its original", points(one), str(one["images"])])
+            rows.append([model, what, "its original", points(attack), str(attack["images"])])
     allowed = summary.get("margins", {"accuracy": 0, "attack": 0})
     return {
         "title": "What hardening costs",
@@ -147,7 +147,7 @@ def _ranking(comparison: Comparison) -> Table:
     wrong = {model: comparison.at_reference(model) for model in summary["models"]}
     ranks = rank_intervals(wrong, resamples=compare.resamples, seed=compare.seed)
     rows = []
-    for model in sorted(ranks, key=lambda one: ranks[one].value):
+    for model in sorted(ranks, key=lambda name: ranks[name].value):
         entry, rank = summary["models"][model], ranks[model]
         pi, clean = entry["pi"], entry["clean_accuracy"]
         rows.append(
@@ -159,7 +159,7 @@ def _ranking(comparison: Comparison) -> Table:
                 f"{int(wrong[model].any(axis=1).sum())} of {len(wrong[model])}",
                 _accuracy(clean),
                 " · ".join(
-                    f"{label} {percent(one['value'])}" for label, one in entry["recall"].items()
+                    f"{label} {percent(rate['value'])}" for label, rate in entry["recall"].items()
                 )
                 if len(entry["recall"]) <= 6
                 else f"balanced {percent(entry['balanced_accuracy']['value'])}",
@@ -185,10 +185,12 @@ def _ranking(comparison: Comparison) -> Table:
 def _masking(checks: list[Check]) -> Table:
     """Failed checks one by one; of those that hold, how many."""
     rows = []
-    for model in dict.fromkeys(one.model for one in checks):
-        own = [one for one in checks if one.model == model]
-        failed = [one for one in own if not one.holds]
-        rows += [[model, WARNINGS[one.about], f"fails: {one.words}", one.found] for one in failed]
+    for model in dict.fromkeys(check.model for check in checks):
+        own = [check for check in checks if check.model == model]
+        failed = [check for check in own if not check.holds]
+        rows += [
+            [model, WARNINGS[check.about], f"fails: {check.words}", check.found] for check in failed
+        ]
         if not failed:
             rows.append([model, "no sign", f"all {len(own)} checks hold", ""])
     return {
@@ -208,15 +210,15 @@ def _accuracy(entry: Any) -> str:
 
 def _boundary(comparison: Comparison) -> Table:
     rows = []
-    for _, one in comparison.boundary.iterrows():
-        gap = one["difference_to_baseline"]
+    for _, row in comparison.boundary.iterrows():
+        gap = row["difference_to_baseline"]
         rows.append(
             [
-                one["model"],
-                str(one["images"]),
-                interval(one["median"], one["low"], one["high"], 3),
+                row["model"],
+                str(row["images"]),
+                interval(row["median"], row["low"], row["high"], digits=3),
                 "-" if pd.isna(gap) else f"{gap:+.3f}",
-                "-" if pd.isna(gap) else f"{one['p_value']:.2g}",
+                "-" if pd.isna(gap) else f"{row['p_value']:.2g}",
             ]
         )
     return {

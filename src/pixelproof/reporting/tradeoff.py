@@ -37,8 +37,8 @@ def tellable(images: int) -> float:
 
 def accuracy_difference(ledger: pd.DataFrame, other: pd.DataFrame) -> dict[str, float]:
     """A model's clean accuracy minus another's, on every held-out image."""
-    clean = [rows_of(one, "clean").sort_values("image") for one in (ledger, other)]
-    right = [(one["prediction"] == one["label"]).to_numpy(dtype=bool) for one in clean]
+    clean = [rows_of(model, "clean").sort_values("image") for model in (ledger, other)]
+    right = [(rows["prediction"] == rows["label"]).to_numpy(dtype=bool) for rows in clean]
     return paired_rates(*right)
 
 
@@ -65,13 +65,13 @@ def attack_difference(
     An image counts as fooled where any of its draws is wrong; an attack has one.
     """
     rows = [rows_of(ledger, **setting) for ledger in pair]
-    fooled = [np.asarray(wrong_by_image(one, images).any(axis=1)) for one in rows]
+    fooled = [np.asarray(wrong_by_image(chosen, images).any(axis=1)) for chosen in rows]
     rates = {"rate": float(fooled[0].mean()), "other": float(fooled[1].mean())}
     return {**paired_rates(fooled[0], fooled[1]), **rates}
 
 
-def _with_tellable(found: Mapping[str, float]) -> dict[str, float]:
-    return {**found, "tellable": tellable(int(found["images"]))}
+def _with_tellable(difference: Mapping[str, float]) -> dict[str, float]:
+    return {**difference, "tellable": tellable(int(difference["images"]))}
 
 
 def _cost(comparison: Comparison, model: str) -> dict[str, Any]:

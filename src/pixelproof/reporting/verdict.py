@@ -54,11 +54,11 @@ class Judgement:
 def hardened(summary: Summary) -> list[str]:
     """The hardened models, the one that the gate is about first."""
     models = summary["models"]
-    found = [name for name, entry in models.items() if "cost" in entry]
+    names = [name for name, entry in models.items() if "cost" in entry]
     if "margins" not in summary:  # of a version that did not compare costs
-        found = [name for name, entry in models.items() if {*entry} >= {*_PAIR}]
+        names = [name for name, entry in models.items() if {*entry} >= {*_PAIR}]
     first = summary.get("margins", {}).get("challenger")
-    return sorted(found, key=lambda name: name != first)
+    return sorted(names, key=lambda name: name != first)
 
 
 _PAIR = ("versus_baseline", "versus_control")
@@ -98,14 +98,14 @@ def judge(summary: Summary, model: str) -> Judgement:
 def _gains(summary: Summary, entry: Entry) -> bool:
     """Whether it errs less than the control and the original, beyond chance."""
     pair = [entry[key] for key in _PAIR if key in entry]
-    certain = [one["high"] < 0 and one.get("p_value_holm", one["p_value"]) <= LEVEL for one in pair]
+    certain = [gap["high"] < 0 and gap.get("p_value_holm", gap["p_value"]) <= LEVEL for gap in pair]
     return bool(certain) and all(certain)
 
 
 def _no_gain(summary: Summary, entry: Entry) -> dict[str, str]:
     if any(entry[key]["low"] > 0 for key in _PAIR if key in entry):
         return {"gain": "there is a loss instead of a gain"}
-    if not any(one["error_rate"]["value"] for one in summary["models"].values()):
+    if not any(model["error_rate"]["value"] for model in summary["models"].values()):
         return {"nothing": "no prediction flips here, so there is nothing to gain"}
     return {"gain": "there is no certain gain"}
 
@@ -125,11 +125,11 @@ def _lacks(summary: Summary, cost: Entry) -> Iterator[tuple[str, str]]:
     if images < margins["images"]:
         wanted = margins["images"]
         yield "images", f"all models get {images} images right, where the gate wants {wanted}"
-    for key, told in (("accuracy", cost["accuracy"]), ("attack", cost["attacks"])):
-        few = [one["images"] for one in told.values() if one["tellable"] >= margins[key]]
+    for key, gaps in (("accuracy", cost["accuracy"]), ("attack", cost["attacks"])):
+        few = [gap["images"] for gap in gaps.values() if gap["tellable"] >= margins[key]]
         if few:
             yield "images", f"{min(few)} images cannot tell {margin(margins[key])} of {key}"
-    made = {one["experiment"] for one in cost["attacks"].values()}
+    made = {attack["experiment"] for attack in cost["attacks"].values()}
     missing = [f"`evaluate.{name}`" for name in required() if name not in made]
     if missing:
         yield "attacked", f"attacks on the model itself were not measured ({', '.join(missing)})"
@@ -137,9 +137,9 @@ def _lacks(summary: Summary, cost: Entry) -> Iterator[tuple[str, str]]:
 
 def _against(entry: Entry, cost: Entry, margins: Entry) -> Iterator[tuple[str, str]]:
     """The reasons against a model, by the margins of the gate."""
-    accuracy = [one for one in cost.get("accuracy", {}).values() if _beyond(one, margins)]
+    accuracy = [gap for gap in cost.get("accuracy", {}).values() if _beyond(gap, margins)]
     if accuracy:
-        worst = min(accuracy, key=lambda one: one["difference"])
+        worst = min(accuracy, key=lambda gap: gap["difference"])
         allowed = f"{margin(margins['accuracy'])} of accuracy that the gate allows"
         certain = worst["high"] < -margins["accuracy"]
         yield (
@@ -150,7 +150,7 @@ def _against(entry: Entry, cost: Entry, margins: Entry) -> Iterator[tuple[str, s
         )
     attacks = cost.get("attacks", {}).values()
     if attacks:
-        worst = max(attacks, key=lambda one: one["high"])
+        worst = max(attacks, key=lambda attack: attack["high"])
         if worst["high"] >= margins["attack"]:
             allowed = f"{margin(margins['attack'])} more often, as the gate allows"
             certain = worst["low"] > margins["attack"]
@@ -164,30 +164,30 @@ def _against(entry: Entry, cost: Entry, margins: Entry) -> Iterator[tuple[str, s
         yield "masking", "its gradients look masked, so that attacks by gradient prove nothing"
 
 
-def _beyond(one: Entry, margins: Entry) -> bool:
-    return bool(one["low"] <= -margins["accuracy"])
+def _beyond(gap: Entry, margins: Entry) -> bool:
+    return bool(gap["low"] <= -margins["accuracy"])
 
 
 def _gain_words(summary: Summary, model: str) -> str:
     entry, control = summary["models"][model], summary["control"]
     key = "versus_control" if "versus_control" in entry else "versus_baseline"
-    found = entry[key]
+    gap = entry[key]
     other, name = "its original", ""
     if key == "versus_control":
         other, name = f"its control {control}", str(control)
     rate = entry["error_rate"]["value"]
-    than = summary["models"][name]["error_rate"]["value"] if name else rate - found["difference"]
-    rates = f"{percent(rate)} against {percent(than)}, {points(found)} points"
-    if found["high"] < 0:
+    than = summary["models"][name]["error_rate"]["value"] if name else rate - gap["difference"]
+    rates = f"{percent(rate)} against {percent(than)}, {points(gap)} points"
+    if gap["high"] < 0:
         words = f"errs {rate / than:.2f} times as often as {other}"
-    elif found["low"] > 0:
+    elif gap["low"] > 0:
         words = f"errs more often than {other}"
     else:
         words = f"cannot be told apart from {other}"
     also = entry["versus_baseline"]
-    if key == "versus_control" and found["high"] < 0 <= also["high"]:
+    if key == "versus_control" and gap["high"] < 0 <= also["high"]:
         words += f" but cannot be told apart from its original ({points(also)} points)"
-    images = f"on {found['images']} images"
+    images = f"on {gap['images']} images"
     return f"with {reference(summary)}, {images}, it {words} ({rates})"
 
 
@@ -202,10 +202,10 @@ def _cost_words(summary: Summary, model: str) -> str:
     if "versus_control" in accuracy:
         beside += f", its control {percent(models[summary['control']]['clean_accuracy']['value'])}"
     words = f"of unchanged images it gets {right} right ({beside})"
-    worst = min(accuracy.values(), key=lambda one: one["difference"])
-    if any(one["high"] < 0 for one in accuracy.values()):
+    worst = min(accuracy.values(), key=lambda gap: gap["difference"])
+    if any(gap["high"] < 0 for gap in accuracy.values()):
         words += f", a cost of {_plain(-worst['difference'])}"
-    elif any(_beyond(one, summary["margins"]) for one in accuracy.values()):
+    elif any(_beyond(gap, summary["margins"]) for gap in accuracy.values()):
         words += f", a cost of {_plain(max(0.0, -worst['difference']))} that may be chance"
     else:
         words += ", no measurable cost"
@@ -219,10 +219,10 @@ def _plain(gap: float) -> str:
 def _attack_words(attacks: Mapping[str, Entry]) -> str:
     if not attacks:
         return "attacks on itself were not measured"
-    more = [one for one in attacks.values() if one["low"] > 0]
+    more = [attack for attack in attacks.values() if attack["low"] > 0]
     if not more:
         return "attacks on itself fool it no more often than its original"
-    worst = max(more, key=lambda one: one["difference"])
+    worst = max(more, key=lambda attack: attack["difference"])
     how = described(worst["experiment"]).sentence.format_map(worst)
     if worst.get("epsilon"):
         how += f" of {worst['epsilon']}/255"
@@ -238,26 +238,26 @@ def judgements(summary: Summary) -> list[Judgement]:
     return [judge(summary, name) for name in hardened(summary)]
 
 
-def _in_short(summary: Summary, one: Judgement) -> str:
-    entry = summary["models"][one.model]
+def _in_short(summary: Summary, judgement: Judgement) -> str:
+    entry = summary["models"][judgement.model]
     key = "versus_control" if "versus_control" in entry else "versus_baseline"
-    return f"{one.model} {points(entry[key])} points of errors: {one.answer}"
+    return f"{judgement.model} {points(entry[key])} points of errors: {judgement.answer}"
 
 
 def verdict(summary: Summary) -> str:
     """What the result means: gain, cost and answer of the first hardened model, then the others."""
-    found = judgements(summary)
-    if not found:
+    judged = judgements(summary)
+    if not judged:
         rates = [f"{m} errs on {bounded_percent(e['error_rate'])} %" for m, e in _models(summary)]
         return (
             f"With {reference(summary)}, on {summary['common_images']} images that all models get "
             f"right unchanged: {'; '.join(rates)}. No model was hardened, so there is none to take."
         )
-    others = [_in_short(summary, one) for one in found[1 : 1 + OTHERS]]
-    if len(found) > 1 + OTHERS:
-        others.append(f"and {len(found) - 1 - OTHERS} more")
+    others = [_in_short(summary, judgement) for judgement in judged[1 : 1 + OTHERS]]
+    if len(judged) > 1 + OTHERS:
+        others.append(f"and {len(judged) - 1 - OTHERS} more")
     beside = f" Beside it: {'; '.join(others)}." if others else ""
-    return f"{found[0].sentence}{beside}"
+    return f"{judged[0].sentence}{beside}"
 
 
 def _models(summary: Summary) -> list[tuple[str, Entry]]:

@@ -81,7 +81,7 @@ def bounds(low: float, high: float, digits: int = 2, sign: str = "") -> str:
     return f"[{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"
 
 
-def interval(value: float, low: float, high: float, digits: int = 2, sign: str = "") -> str:
+def interval(value: float, low: float, high: float, *, digits: int = 2, sign: str = "") -> str:
     """An estimate with the bounds of its interval.
 
     >>> interval(4.971, 3.68, 6.684)
@@ -92,7 +92,7 @@ def interval(value: float, low: float, high: float, digits: int = 2, sign: str =
 
 def estimate(entry: Mapping[str, float], digits: int = 2) -> str:
     """An entry of `summary.json` with its interval, as `interval` has it."""
-    return interval(entry["value"], entry["low"], entry["high"], digits)
+    return interval(entry["value"], entry["low"], entry["high"], digits=digits)
 
 
 def bounded_percent(entry: Mapping[str, float], digits: int = 1) -> str:
@@ -102,7 +102,7 @@ def bounded_percent(entry: Mapping[str, float], digits: int = 1) -> str:
 
 def points(entry: Mapping[str, float], digits: int = 1) -> str:
     """A difference of rates in points with its interval, without the word."""
-    return in_points(entry["difference"], entry["low"], entry["high"], digits)
+    return in_points(entry["difference"], entry["low"], entry["high"], digits=digits)
 
 
 def in_points(value: float, low: float, high: float, digits: int = 1) -> str:
@@ -111,7 +111,7 @@ def in_points(value: float, low: float, high: float, digits: int = 1) -> str:
     >>> in_points(-0.043, -0.061, -0.027)
     '-4.3 [-6.1, -2.7]'
     """
-    return interval(100 * value, 100 * low, 100 * high, digits, "+")
+    return interval(100 * value, 100 * low, 100 * high, digits=digits, sign="+")
 
 
 def with_p_value(difference: "Difference") -> str:
