@@ -37,6 +37,8 @@ def _unexpected(error: Exception) -> str:
 
 def _page() -> str | None:
     """The page of all commands as it was written down; None where the terminal wants another."""
+    if sys.stdout.encoding.lower() != "utf-8":
+        return None
     page = PAGE.read_text(encoding="utf-8")
     if not sys.stdout.isatty():
         return re.sub(r"\x1b\[[\d;]*m", "", page)  # without colours

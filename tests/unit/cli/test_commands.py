@@ -1,7 +1,9 @@
 """The command line: its page of help, mistakes in one line, completion, what a start loads."""
 
+import contextlib
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +19,7 @@ from pixelproof.cli.app import PANELS, app
 from pixelproof.cli.main import COMPLETION, PAGE, main
 from pixelproof.data.demo import DEMO_SETS
 from tests.support.terminal import on_terminal
+from tests.support.waiting import wait
 
 START = [sys.executable, "-m", "pixelproof.cli"]
 HEAVY = {"torch", "mlflow", "prefect", "dvc", "pandas", "numpy", "matplotlib", "sklearn"}
@@ -101,6 +104,40 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_demo_sets_are_those_of_the_data() -> None:
     assert set(get_args(get_type_hints(data.fetch)["name"])) == set(DEMO_SETS)
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [(signal.SIGINT, 130, "pixelproof: interrupted\n"), (signal.SIGTERM, 143, "")],
+)
+def test_a_signal_ends_a_command_with_its_code(
+    tmp_path: Path, number: signal.Signals, code: int, said: str
+) -> None:
+    path = tmp_path / "params.yaml"
+    os.mkfifo(path)
+    (tmp_path / ".git").mkdir()
+
+    ends: list[int] = []
+
+    def is_read() -> bool:
+        with contextlib.suppress(OSError):  # nobody reads it yet
+            ends.append(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+        return bool(ends)
+
+    command = [*START, "announce-data"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        wait(is_read)
+        process.send_signal(number)
+        assert process.wait() == code
+        os.close(ends[0])
+        assert process.stderr is not None
+        assert process.stderr.read() == said
+
+
+def test_without_unicode_the_page_is_drawn_in_ascii() -> None:
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    shown = subprocess.run([*START, "--help"], env=environment, capture_output=True, check=True)
+    assert "announce-data" in shown.stdout.decode("ascii")
 
 
 def complete(words: str) -> list[str]:
