@@ -1,7 +1,7 @@
-"""Everything that can go wrong by what a person gave or by where it runs.
+"""All errors that a person's input, or the place where this runs, can cause.
 
     PixelproofError
-    ├── PipelineError    1   a stage of the pipeline, which has said why
+    ├── PipelineError    1   a stage of the pipeline failed
     ├── ParameterError   2   a parameter or the usage
     ├── DataError        3   an image, a data folder, weights
     ├── ServiceError     4   MLflow, Prefect, a remote
@@ -14,7 +14,7 @@ A message says what was expected, what came, where, and what to do.
 
 
 class PixelproofError(Exception):
-    """The root of the tree; raised by itself never."""
+    """Base class; never raised directly."""
 
     exit_code = 1
 

@@ -1,4 +1,4 @@
-"""Small-distance samples as pictures, for people's eyes."""
+"""Exports small-distance samples as PNG files, for people to look at."""
 
 import sys
 from collections import Counter
@@ -27,10 +27,10 @@ def export(
     draw: int,
     limit: int,
 ) -> None:
-    """Write small-distance samples as PNG files, which lose nothing, for people's eyes.
+    """Write small-distance samples as PNG files, which are lossless, for people to look at.
 
-    Beside each stands the unchanged image, resized as the models see it; both are named after
-    the original file.
+    The unchanged image is written beside each one, resized as the models see it; both are named
+    after the original file.
 
     Args:
         params: Of the project.

@@ -61,7 +61,7 @@ class ReadImage:
 
 
 def printable(path: Path) -> str:
-    """A path as text that UTF-8 can hold, whatever bytes the file system has for it."""
+    """A path as text that UTF-8 can encode, also where the file system's bytes are not UTF-8."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 

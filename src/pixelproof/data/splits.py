@@ -41,7 +41,7 @@ class Row:
 
 
 def _hash(*parts: object) -> int:
-    """64 bits that depend on the parts alone."""
+    """64 bits that depend only on the parts."""
     digest = hashlib.sha256("\0".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:8], "big")
 
@@ -53,7 +53,7 @@ def split_of(select: Select, key: object) -> str:
 
 
 def group_finder(group: Group | None, root: Path) -> Callable[[str], str | None]:
-    """A function from `class/file` to the group of an image, or None where images stand alone.
+    """A function from `class/file` to the group of an image, or None where there are no groups.
 
     Raises:
         DataError: The CSV is missing, is none, lacks a column or gives a path two groups; later, a

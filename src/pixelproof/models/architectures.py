@@ -37,7 +37,7 @@ class Architecture:
     Attributes:
         name: What it is called in `params.yaml`.
         build: Makes a network with random weights for a number of classes; None stands for
-            the number that the architecture has by itself.
+            the architecture's own number.
         mean: What its weights expect to be subtracted from images in [0, 1].
         std: What they expect the difference to be divided by.
         classes: Of its published weights, by index; empty where there are none.
@@ -139,7 +139,7 @@ def _torchvision(name: str) -> Architecture:
     crop = weights.transforms()
 
     def build(classes: int | None) -> nn.Module:
-        # Auxiliary heads serve training from scratch alone, and would ask for larger images.
+        # Auxiliary heads only help training from scratch, and would need larger images.
         auxiliary = {"aux_logits": False} if short in ("googlenet", "inception_v3") else {}
         starts = {"init_weights": True} if auxiliary else {}
         network: nn.Module = models.get_model(

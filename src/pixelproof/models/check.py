@@ -44,7 +44,7 @@ def try_network(classifier: Classifier, size: int, name: str) -> None:
         )
     try:
         torch.autograd.grad(classifier(leaf := (images / 255).requires_grad_()).sum(), leaf)
-    except RuntimeError as error:  # torch's own for an answer that hangs on no image
+    except RuntimeError as error:  # torch's own for an answer that does not depend on the image
         raise ParameterError(
             f"{key}: expected logits with a gradient, which training and attacks go by, got logits "
             "alone; a network that only answers (under torch.no_grad, in another engine, at a "

@@ -117,7 +117,7 @@ class Classifier(nn.Module):
         )
 
     def set_trainable(self, part: Literal["whole", "head"]) -> list[nn.Parameter]:
-        """Free the whole network or its final layer alone for training, freeze the rest.
+        """Make the whole network or only its final layer trainable, and freeze the rest.
 
         Returns:
             The parameters to train.

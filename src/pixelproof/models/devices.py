@@ -27,7 +27,7 @@ def find_device(name: str) -> torch.device:
     if wanted not in known:
         raise ParameterError(f"compute.device: expected auto or one of {known}, got {name!r}")
     device = torch.device(wanted)
-    # Gradients' signs and small margins do not bear the ten bits of TF32.
+    # TF32 has ten bits, which changes the signs of gradients and small margins.
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
     # A few layers of old networks have no repeatable gradient on a GPU: a warning, not an end.

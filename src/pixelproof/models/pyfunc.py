@@ -65,7 +65,7 @@ class ServedClassifier:
 
 
 def _load_pyfunc(path: str) -> ServedClassifier:
-    """What MLflow calls with the folder that was logged; weights alone are read, no pickle.
+    """What MLflow calls with the folder that was logged; only weights are read, no pickle.
 
     Whoever loads a model with MLflow trusts the code that was logged with it: MLflow has put it
     on the path already.

@@ -16,7 +16,7 @@ class Recipe:
         n: How many pixels change in an image; 0 for none.
         mix: The share of images left unchanged, drawn anew each epoch.
         fresh: Whether each epoch has its own draw (else draw 0, as in the paper).
-        train: The whole network or its final layer alone.
+        train: The whole network, or only its final layer.
         augment: An ordinary augmentation beside the changed pixels; see `augmentation`.
     """
 

@@ -211,7 +211,7 @@ def _curve_file(folder: Path) -> Path:
 
 
 def check_places(folder: Path, checkpoint: Checkpoint) -> None:
-    """Check before the training that what `store_model` and the checkpoints write has a place.
+    """Check before the training that `store_model` and the checkpoints can write their files.
 
     Raises:
         DataError: A folder cannot be written.

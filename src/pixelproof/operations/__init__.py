@@ -1,1 +1,1 @@
-"""What runs by itself: the pipeline, servers, schedules."""
+"""What runs unattended: the pipeline, servers, schedules."""

@@ -1,4 +1,4 @@
-"""What the Prefect server does by itself: dead runs become Crashed, people are told.
+"""Automations of the Prefect server: dead runs become Crashed, people are notified.
 
 Each automation is known by its name, so that to make them again changes nothing.
 """
@@ -179,7 +179,7 @@ def crash_dead_runs(client: "SyncPrefectClient", pool: str, alone: bool) -> list
     Args:
         client: Of the server.
         pool: The work pool that is looked at.
-        alone: That no other worker can have runs of it; else only silent ones are taken for dead.
+        alone: No other worker can have runs of it; otherwise only silent runs count as dead.
 
     Returns:
         The names of these runs.

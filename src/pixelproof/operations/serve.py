@@ -1,4 +1,4 @@
-"""Everything that runs by itself, on one machine: `pixelproof serve`."""
+"""All servers and schedules on one machine: `pixelproof serve`."""
 
 import os
 import socket
@@ -139,14 +139,14 @@ def serve(notify: str | None, prefect_port: int, mlflow_port: int, mlflow_auth: 
     """Run the servers, the deployments and a worker until this is interrupted.
 
     Args:
-        notify: The notification block that failures and promotions are told to.
+        notify: The notification block for failures and promotions.
         prefect_port: The first to try, unless `PREFECT_API_URL` names a server.
         mlflow_port: The first to try, unless `MLFLOW_TRACKING_URI` names a server.
         mlflow_auth: Have an own MLflow server ask for a password.
 
     Raises:
         ParameterError: A setting is wrong.
-        ServiceError: A server does not start or answer, or refuses what it is told.
+        ServiceError: A server does not start or answer, or refuses a request.
     """
     project, zone = read_project(), read_timezone()
     with _only_one(), private_folder(mlflow_auth) as private:
@@ -183,7 +183,7 @@ def _say(line: str) -> None:
 def _deploy(
     access: Mapping[str, str], project: Project, zone: str, log: ServiceLog
 ) -> dict[str, list[str]]:
-    """Tell the server of the pool and the deployments; returns when each starts by itself."""
+    """Register the pool and the deployments; returns when each is scheduled."""
     with _client(access) as client:
         ensure_pool(client, project.pool)
         with keep_switches(client, project.deployments):
@@ -192,7 +192,7 @@ def _deploy(
 
 
 def _automate(access: Mapping[str, str], project: Project, notify: str | None, alone: bool) -> None:
-    """Tell the server what to do by itself, and close the runs that nobody works on."""
+    """Set up the server's automations, and close the runs whose process has died."""
     with _client(access) as client:
         ensure_automations(client, project, notify or os.environ.get(NOTIFY) or None)
         for name in crash_dead_runs(client, project.pool, alone=alone):

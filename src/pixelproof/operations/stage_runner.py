@@ -47,8 +47,8 @@ def places(compute: Compute) -> list[dict[str, str]]:
     """The places where stages can run side by side: what each finds in its environment.
 
     With GPUs there is one place a GPU; else one for four cores, which share the cores, so that
-    stages do not take them from each other. Where there is one place alone nothing is set, and
-    a stage computes the same bytes as by itself.
+    stages do not take them from each other. With a single place nothing is set, and
+    a stage computes the same bytes as under `dvc repro`.
     """
     named = compute.device.startswith("cuda:")
     gpus = 0 if compute.device == "cpu" else 1 if named else count_gpus()

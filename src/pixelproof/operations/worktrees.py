@@ -1,4 +1,4 @@
-"""A worktree of its own for scheduled runs: a person's parameters, lock and data stay untouched."""
+"""Worktrees for scheduled runs, which leave a person's parameters, lock and data untouched."""
 
 import os
 import shutil
@@ -212,7 +212,7 @@ def commit_results(folder: Path, branch: str, message: str) -> str:
     """Commit what git keeps of a run to a branch, which no one has checked out; its commit.
 
     The commit holds the worktree's revision with the new `dvc.lock`, parameters, pointers,
-    metrics and plots, on top of the branch. Nothing new makes no commit.
+    metrics and plots, on top of the branch. Returns the parent commit if nothing has changed.
 
     Args:
         folder: The project's, in the worktree.
@@ -252,7 +252,7 @@ def commit_results(folder: Path, branch: str, message: str) -> str:
 
 
 def _author(folder: Path) -> dict[str, str]:
-    """An author where git knows none, as on a machine that nobody works on."""
+    """An author for machines on which git has none configured."""
     try:
         git.run(folder, "var", "GIT_COMMITTER_IDENT")
         return {}

@@ -62,7 +62,7 @@ class Contest:
             self.ledgers.pop("champion", None)
 
     def alone(self, label: str) -> dict[str, Any]:
-        """What one of the three is worth by itself, on images that it has not seen."""
+        """The figures of one of the three models, on images that it has not seen."""
         seen = {hex_id(image) for image in seen_images(self.folders[label])}
         return self.trial.alone(without(self.ledger(label), seen))
 
@@ -76,9 +76,9 @@ class Contest:
 
 
 def _seed(weights: Mapping[str, str]) -> int:
-    """The seed of the fresh draws: new with each challenger, and nobody's choice.
+    """The seed of the fresh draws: new for each challenger, and nobody can choose it.
 
-    It hangs on the weights and the images alone: to try again, or with another setting, is no
+    It depends only on the weights and the images: another try, or another setting, gives no
     second chance.
     """
     manifest = files.read_json(IMAGES / "manifest.json")
@@ -87,7 +87,7 @@ def _seed(weights: Mapping[str, str]) -> int:
 
 
 def _key(params: Params, weights: Mapping[str, str]) -> str:
-    """What a judgement rests on: the models' weights, the images and what is asked of them."""
+    """A hash of what a judgement depends on: weights, images and parameters."""
     manifest = files.read_json(IMAGES / "manifest.json")
     sections = (params.evaluate, params.compare, params.generate)
     asked = [dataclasses.asdict(section) for section in sections]

@@ -112,5 +112,5 @@ class Trial:
         return read_ledger(path)
 
     def alone(self, ledger: pd.DataFrame) -> dict[str, Any]:
-        """What a model is worth by itself: on the images that it gets right unchanged."""
+        """The figures of one model, on the images that it classifies correctly unchanged."""
         return figures(ledger, common_images({"model": ledger}), self.params)

@@ -56,7 +56,7 @@ def sentence(verdict: Verdict, name: str, champion: Version | None) -> str:
 def write_result(params: Params, registry: Registry, result: Result) -> Result:
     """Write a result down, and put it into the description of the pipeline's run."""
     tracker, path = registry.tracker, GATE / "verdict.json"
-    about = {"weights": weights_of(MODELS / gate_of(params).challenger)}  # what `show` goes by
+    about = {"weights": weights_of(MODELS / gate_of(params).challenger)}  # `show` compares them
     files.write_json(path, dataclasses.asdict(result) | about)
     parent = tracker.find_pipeline(records.pipeline_key(params))
     if parent is None:

@@ -1,4 +1,4 @@
-"""A model of the workspace becomes a version of the registry, with its origin and its worth."""
+"""Registers a model of the workspace as a version, with its origin and its Pi."""
 
 import dataclasses
 import os
@@ -26,7 +26,7 @@ def register(params: Params, registry: Registry, name: str, pi: Mapping[str, flo
         params: Of the pipeline that made it.
         registry: Of the model.
         name: Of the baseline or arm.
-        pi: What it is worth by itself: `value`, `low` and `high`.
+        pi: Its Pi, measured alone: `value`, `low` and `high`.
 
     Raises:
         ServiceError: MLflow does not answer.

@@ -1,10 +1,10 @@
 """The registry of models: versions with their verdicts, and the aliases that say which is in use.
 
 `champion` is the version in use, `previous` the one before it. Every step looks first for what an
-earlier, interrupted try has left, so that repeating it ends in the same state; the aliases move
-under a lock, after the champion has been read again. Two aliases cannot move at once, so a version
-bears, from before it becomes champion, the number of the one to go back to: a process may be killed
-at any step, and `roll_back` goes by that. `previous` follows, for people's eyes.
+earlier, interrupted try has left, so that all steps are idempotent; the aliases move under a lock,
+after the champion has been read again. Two aliases cannot move at once, and a process may be killed
+between them. So each version gets, before it becomes champion, a tag with the number of the version
+to go back to, which `roll_back` uses; the alias `previous` follows, for people to read.
 """
 
 import os
@@ -168,7 +168,7 @@ class Registry:
             client.set_registered_model_alias(self.name, alias, str(number))
 
     def _before(self, champion: Version) -> Version | None:
-        """The version to go back to; a champion that a person has set in MLflow tells of none."""
+        """The version to go back to; a champion that a person has set in MLflow has no such tag."""
         number = champion.tags.get(FROM, "")
         if not number:
             previous = self.at(PREVIOUS)
@@ -242,7 +242,7 @@ class Registry:
         return champion
 
     def download(self, version: Version, folder: Path) -> Path:
-        """Bring a version's classifier; weights and JSON alone, no code is run.
+        """Download a version's classifier: only weights and JSON, no code is run.
 
         Args:
             version: Any.

@@ -40,7 +40,7 @@ def bound(command: Sequence[str]) -> list[str]:
 def kept(command: Sequence[str]) -> list[str]:
     """The command line that runs a service so that nothing of it outlives this process.
 
-    As `bound`, but with all that the service starts, which gets some seconds to end by itself.
+    As `bound`, but for everything that the service starts; it gets some seconds to end first.
     SIGTERM to the process ends the same way.
     """
     keeper = Path(__file__).with_name("subreaper.py")

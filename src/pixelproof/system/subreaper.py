@@ -1,10 +1,10 @@
-"""A small process that runs a service, and leaves nothing of it when it ends: `processes.kept`.
+"""A small process that runs a service, and ends all that the service started: `processes.kept`.
 
     python -I -S subreaper.py PARENT COMMAND …
 
-The kernel's word that a parent has died reaches its children alone, not theirs: a server's own
-processes, or the flow that a worker runs, would live on. They all come to this process instead,
-which outlives its parent for as long as it takes to end them.
+The kernel's signal that a parent has died reaches its children, but not their children: a
+server's own processes, or the flow that a worker runs, would live on. Their parent becomes this
+process instead, which outlives its own parent for as long as it takes to end them.
 """
 
 import ctypes

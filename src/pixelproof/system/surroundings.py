@@ -11,7 +11,7 @@ from pixelproof.system import files
 def check_repository(root: Path) -> None:
     """Check that git knows the project, since DVC does nothing without it.
 
-    A folder that holds no project is let pass: the command says which folder it wants.
+    A folder without a project passes: the command itself says which folder it needs.
 
     Raises:
         ParameterError: It lies in no git repository, as a downloaded archive does.

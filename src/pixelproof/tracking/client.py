@@ -1,8 +1,8 @@
 """The connection to MLflow's store, and the runs in it.
 
 MLflow takes seconds to import, so it is imported only once there is something to send. Each run
-bears tags that identify it and is looked up by them before it is made: sending a record twice, from
-two processes or after a lost reply, leaves one run.
+has tags that identify it and is looked up by them before it is made, so that a record that is sent
+twice, by two processes or after a lost reply, leaves one run.
 """
 
 import datetime

@@ -1,4 +1,4 @@
-"""Who sends records: the process that started the pipeline, else each stage by itself.
+"""Which process sends records: the one that started the pipeline, else each stage its own.
 
 A stage that sends would wait for MLflow's import each time, so whoever starts a pipeline sends
 beside it. A store that stops answering in mid-run stops nothing: what waits goes with the next.
