@@ -8,7 +8,6 @@ to go back to, which `roll_back` uses; the alias `previous` follows, for people 
 """
 
 import os
-import re
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -18,6 +17,7 @@ from typing import Any
 from pixelproof.errors import DataError, IntegrityError, ParameterError, ServiceError
 from pixelproof.params.gate import Gate
 from pixelproof.promotion.version import (
+    ANOTHER,
     BACK,
     CHAMPION,
     FROM,
@@ -26,6 +26,7 @@ from pixelproof.promotion.version import (
     REFUSED,
     WEIGHTS,
     Version,
+    check_origin,
 )
 from pixelproof.system import files
 from pixelproof.system.locks import hold
@@ -34,11 +35,6 @@ from pixelproof.tracking.logged_models import create_version, download_model
 from pixelproof.tracking.store import check_store, enabled
 
 LOCK_SECONDS = 300.0
-_FORMS = {  # of the tags that become parts of paths
-    WEIGHTS: re.compile(r"[0-9a-f]{64}"),
-    MODEL: re.compile(r"[A-Za-z0-9_-]+"),
-}
-_ANOTHER = "promote another version with `pixelproof promote NUMBER --why …`"
 
 
 class Registry:
@@ -257,17 +253,7 @@ class Registry:
                 becomes part of a path is not as it was written.
         """
         which = f"{self.name} version {version.number}"
-        if not (version.weights and version.model):
-            raise DataError(
-                f"{which}: expected a model that pixelproof registered, got one of another origin; "
-                f"{_ANOTHER}"
-            )
-        for tag, form in _FORMS.items():
-            if not form.fullmatch(version.tags[tag]):
-                raise IntegrityError(
-                    f"{which}: expected its tag {tag} as pixelproof writes it ({form.pattern}), "
-                    f"got {version.tags[tag]!r}; {_ANOTHER}"
-                )
+        check_origin(version, which)
         target = folder / f"{self.name}-{version.number}-{version.weights[:16]}"
         if not target.is_dir():
             with files.atomic(target) as temporary:
@@ -282,7 +268,7 @@ class Registry:
         if not weights.is_file() or files.sha256(weights) != version.weights:
             raise IntegrityError(
                 f"{weights}: damaged or exchanged: expected the weights that were registered as "
-                f"{which}; delete {target} to bring them again, or {_ANOTHER}"
+                f"{which}; delete {target} to bring them again, or {ANOTHER}"
             )
         return metadata[0].parent
 
