@@ -132,7 +132,7 @@ def attack(strengths: Callable[[Any], Iterator[Strength]]) -> Experiment:
 
     def passes(measurement: Measurement, name: str, rows: Int64) -> int:
         asked = strengths(getattr(measurement.evaluate, name))
-        return sum(one.passes * len(first(rows, one.images)) for one in asked)
+        return sum(strength.passes * len(first(rows, strength.images)) for strength in asked)
 
     return Experiment(measure, passes)
 

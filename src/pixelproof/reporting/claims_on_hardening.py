@@ -22,20 +22,20 @@ def retraining(comparison: Comparison) -> Answer:
     names = _hardened(comparison)
     if not names:
         return not_comparable("no hardened arm, or no control arm beside it")
-    cases, found = [], []
+    cases, differences = [], []
     for name in names:
         control = comparison.control_of(name)
         for experiment in ("pixels", "stuck"):
             for n in comparison.levels(experiment, "n"):
-                one = comparison.wrong(name, experiment, n=n)
+                wrong = comparison.wrong(name, experiment, n=n)
                 other = comparison.wrong(str(control), experiment, n=n)
                 cases.append(f"{name} at {n} {experiment}")
-                found.append(paired(comparison, one, other))
-    adjusted = holm([one.p_value for one in found])
+                differences.append(paired(comparison, wrong, other))
+    adjusted = holm([difference.p_value for difference in differences])
     fails = [
         case
-        for case, one, p in zip(cases, found, adjusted, strict=True)
-        if not (one.value < 0 and p < 0.05)
+        for case, difference, p in zip(cases, differences, adjusted, strict=True)
+        if not (difference.value < 0 and p < 0.05)
     ]
     words = f"better than the control in {len(cases) - len(fails)} of {len(cases)} settings"
     if fails:
@@ -55,9 +55,13 @@ def few_or_many(comparison: Comparison) -> Answer:
         ordered = sorted(names, key=lambda name: arms[name].n)
         if arms[ordered[0]].n < arms[ordered[-1]].n:
             few, many = ordered[0], ordered[-1]
-            found = paired(comparison, comparison.at_reference(few), comparison.at_reference(many))
-            words = f"{few} minus {many}: {with_p_value(found)}"
-            return Answer(status(found.high < 0), words, "at the reference point, paired by image")
+            difference = paired(
+                comparison, comparison.at_reference(few), comparison.at_reference(many)
+            )
+            words = f"{few} minus {many}: {with_p_value(difference)}"
+            return Answer(
+                status(difference.high < 0), words, "at the reference point, paired by image"
+            )
     return missing("two arms that differ in n alone")
 
 
@@ -70,10 +74,10 @@ def clean_accuracy(comparison: Comparison) -> Answer:
     for name in names:
         right = ~comparison.wrong(name, "clean")
         before = ~comparison.wrong(comparison.params.origin(name), "clean")
-        found = paired(comparison, right, before)
-        kept &= found.low > -MARGIN
+        difference = paired(comparison, right, before)
+        kept &= difference.low > -MARGIN
         rates = f"{small_percent(before.mean())} to {small_percent(right.mean())}"
-        words.append(f"{name}: {rates}, {with_p_value(found)}")
+        words.append(f"{name}: {rates}, {with_p_value(difference)}")
     limit = f"lower bound above −{100 * MARGIN:.0f} points"
     reason = f"accuracy on all held-out images minus the original's: {limit}"
     return Answer(status(kept), "; ".join(words), reason)
@@ -83,14 +87,14 @@ def recovery(comparison: Comparison) -> Answer:
     """Whether every hardened arm is right on more FGSM examples than its control."""
     words, better = [], True
     for name in _hardened(comparison):
-        one = comparison.wrong(name, "transfer_fgsm")
+        wrong = comparison.wrong(name, "transfer_fgsm")
         other = comparison.wrong(str(comparison.control_of(name)), "transfer_fgsm")
-        if len(one) and one.shape == other.shape:
-            found = paired(comparison, one, other)
-            better &= found.high < 0
+        if len(wrong) and wrong.shape == other.shape:
+            difference = paired(comparison, wrong, other)
+            better &= difference.high < 0
             words.append(
-                f"{name} recovers {small_percent(1 - one.mean())}, the control "
-                f"{small_percent(1 - other.mean())} of {len(one)}: {with_p_value(found)}"
+                f"{name} recovers {small_percent(1 - wrong.mean())}, the control "
+                f"{small_percent(1 - other.mean())} of {len(wrong)}: {with_p_value(difference)}"
             )
     if not words:
         return missing("FGSM examples of the original against a control")
@@ -107,16 +111,16 @@ def boundary(comparison: Comparison) -> Answer:
         return missing("the distance to the boundary")
     words, further = [], True
     for name in names:
-        one = table.loc[name]
+        row = table.loc[name]
         control = str(comparison.control_of(name))
-        further &= one["difference_to_baseline"] > 0 and one["p_value"] < 0.05
+        further &= row["difference_to_baseline"] > 0 and row["p_value"] < 0.05
         gap = comparison.distances(name) - comparison.distances(control)
         gap = gap[np.isfinite(gap)]
         compare = comparison.params.compare
         p = sign_flip_p_value(gap.to_numpy(), compare.resamples, compare.seed)
         words.append(
-            f"{name}: median {one['median']:.3g}, mean {one['difference_to_baseline']:+.3g} "
-            f"against its original (p = {one['p_value']:.2g}), {gap.mean():+.3g} against the "
+            f"{name}: median {row['median']:.3g}, mean {row['difference_to_baseline']:+.3g} "
+            f"against its original (p = {row['p_value']:.2g}), {gap.mean():+.3g} against the "
             f"control (p = {p:.2g})"
         )
     reason = (
@@ -136,9 +140,9 @@ def augmentation(comparison: Comparison) -> Answer:
     if not names:
         return missing("an arm of ordinary augmentation")
     words, helps = [], []
-    for name, found in _against_control(comparison, names):
-        helps.append(found.high < 0)
-        words.append(f"{name}: {with_p_value(found)}")
+    for name, difference in _against_control(comparison, names):
+        helps.append(difference.high < 0)
+        words.append(f"{name}: {with_p_value(difference)}")
     reason = "none of them errs less than the control at the reference point"
     return Answer(status(not any(helps)), "; ".join(words), reason)
 

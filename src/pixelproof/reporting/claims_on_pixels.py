@@ -30,14 +30,14 @@ def number(comparison: Comparison) -> Answer:
     if len(counts) < 2:
         return missing("more than one number of pixels")
     rates = [comparison.wrong(model, experiment, n=n) for n in counts]
-    if not any(one.any() for one in rates):
+    if not any(wrong.any() for wrong in rates):
         return nothing_flips()
-    found = paired(comparison, rates[-1], rates[0])
+    gap = paired(comparison, rates[-1], rates[0])
     steps = ", ".join(
-        f"{small_percent(one.mean())} at {n}" for n, one in zip(counts, rates, strict=True)
+        f"{small_percent(wrong.mean())} at {n}" for n, wrong in zip(counts, rates, strict=True)
     )
     reason = f"paired by image and draw: n = {counts[-1]} minus n = {counts[0]}"
-    return Answer(status(found.low > 0), f"{model}: {steps}; {with_p_value(found)}", reason)
+    return Answer(status(gap.low > 0), f"{model}: {steps}; {with_p_value(gap)}", reason)
 
 
 def _extremes(comparison: Comparison, experiment: str) -> tuple[list[Any], list[Rates]] | None:
@@ -49,9 +49,9 @@ def _extremes(comparison: Comparison, experiment: str) -> tuple[list[Any], list[
     if not counts or len(levels) < 2:
         return None
     if column == "values":
-        levels = sorted(levels, key=lambda one: int(str(one).split(":")[1]))
+        levels = sorted(levels, key=lambda values: int(str(values).split(":")[1]))
     n = counts[-1]
-    return levels, [comparison.wrong(model, experiment, n=n, **{column: one}) for one in levels]
+    return levels, [comparison.wrong(model, experiment, n=n, **{column: level}) for level in levels]
 
 
 def magnitude(comparison: Comparison) -> Answer:
@@ -60,15 +60,17 @@ def magnitude(comparison: Comparison) -> Answer:
     if measured is None:
         return missing("the magnitude")
     levels, rates = measured
-    if not any(one.any() for one in rates):
+    if not any(wrong.any() for wrong in rates):
         return nothing_flips()
-    found = paired(comparison, rates[-1], rates[0])
-    first, last = (str(one).replace("offset:", "± ") for one in (levels[0], levels[-1]))
+    gap = paired(comparison, rates[-1], rates[0])
+    first, last = (str(level).replace("offset:", "± ") for level in (levels[0], levels[-1]))
     ends = (
         f"{small_percent(rates[0].mean())} at {first}, {small_percent(rates[-1].mean())} at {last}"
     )
     return Answer(
-        status(found.low > 0), f"{ends}; {with_p_value(found)}", "paired by image and draw"
+        status(gap.low > 0),
+        f"{ends}; {with_p_value(gap)}",
+        "paired by image and draw",
     )
 
 
@@ -80,7 +82,7 @@ def area(comparison: Comparison) -> Answer:
     levels, rates = measured
     if not rates[-1].any():
         return nothing_flips()
-    found = paired(comparison, rates[0], rates[-1])
+    gap = paired(comparison, rates[0], rates[-1])
     limit = SMALL * float(rates[-1].mean())
     box = f"{levels[0]} × {levels[0]}"
     ends = f"{small_percent(rates[-1].mean())} whole, {small_percent(rates[0].mean())} in {box}"
@@ -89,7 +91,9 @@ def area(comparison: Comparison) -> Answer:
         "half of the whole image's rate"
     )
     return Answer(
-        status(-limit < found.low and found.high < limit), f"{ends}; {with_p_value(found)}", reason
+        status(-limit < gap.low and gap.high < limit),
+        f"{ends}; {with_p_value(gap)}",
+        reason,
     )
 
 
@@ -98,16 +102,14 @@ def magnitude_or_area(comparison: Comparison) -> Answer:
     magnitude, area = _extremes(comparison, "magnitude"), _extremes(comparison, "area")
     if magnitude is None or area is None:
         return missing("magnitude or area")
-    if not any(one.any() for one in (*magnitude[1], *area[1])):
+    if not any(wrong.any() for wrong in (*magnitude[1], *area[1])):
         return nothing_flips()
     by_magnitude = magnitude[1][-1].astype(float) - magnitude[1][0]
     by_area = area[1][-1].astype(float) - area[1][0]
     sign = 1 if by_area.mean() >= 0 else -1
-    found = paired(comparison, by_magnitude, sign * by_area)
-    words = f"the effect of magnitude minus that of area: {with_p_value(found)}"
-    return Answer(
-        status(found.low > 0), words, "difference of the two paired differences, by image"
-    )
+    gap = paired(comparison, by_magnitude, sign * by_area)
+    words = f"the effect of magnitude minus that of area: {with_p_value(gap)}"
+    return Answer(status(gap.low > 0), words, "difference of the two paired differences, by image")
 
 
 def ranking(comparison: Comparison) -> Answer:
@@ -121,12 +123,12 @@ def ranking(comparison: Comparison) -> Answer:
     entries = comparison.summary["models"]
     accuracy = [entries[model]["clean_accuracy"]["value"] for model in originals]
     pi = [entries[model]["pi"]["value"] for model in originals]
-    tau, _ = stats.kendalltau(pi, [-one for one in accuracy])
+    tau, _ = stats.kendalltau(pi, [-share for share in accuracy])
     words = ", ".join(
         f"{model} {interval(*ranks[model], digits=0)}"
-        for model in sorted(originals, key=lambda one: ranks[one].value)
+        for model in sorted(originals, key=lambda name: ranks[name].value)
     )
-    certain = all(one.low == one.high for one in ranks.values())
+    certain = all(rank.low == rank.high for rank in ranks.values())
     reason = "same order, and every rank by Pi certain (bootstrap by image)"
     words = f"rank by Pi: {words}; Kendall's tau {tau:.2f}"
     return Answer(status(bool(tau == 1 and certain)), words, reason)

@@ -47,21 +47,21 @@ class Check:
 
 def gradient_checks(comparison: Comparison) -> list[Check]:
     """All checks that the experiments of each model allow."""
-    found = []
+    checks = []
     for model in comparison.ledgers:
-        found += _more_epsilon(comparison, model)
-        found += _more_steps(comparison, model)
-        found += _converged(comparison, model)
-        found += _own_examples_best(comparison, model)
-        found += _gradient_best(comparison, model)
-        found += _gradient_there(comparison, model)
-    return found
+        checks += _more_epsilon(comparison, model)
+        checks += _more_steps(comparison, model)
+        checks += _converged(comparison, model)
+        checks += _own_examples_best(comparison, model)
+        checks += _gradient_best(comparison, model)
+        checks += _gradient_there(comparison, model)
+    return checks
 
 
 def masked(checks: list[Check], model: str) -> list[str]:
     """The failed checks that indicate masked gradients; empty where there are none."""
-    failed = [one for one in checks if one.model == model and not one.holds]
-    return [one.words for one in failed if one.about == "masking"]
+    failed = [check for check in checks if check.model == model and not check.holds]
+    return [check.words for check in failed if check.about == "masking"]
 
 
 def _compare(
@@ -75,9 +75,9 @@ def _compare(
         np.array([[attack[image]] for image in images]) for attack in (better, worse)
     ]
     compare = comparison.params.compare
-    found = paired_difference(*pair, resamples=compare.resamples, seed=compare.seed)
+    difference = paired_difference(*pair, resamples=compare.resamples, seed=compare.seed)
     rates = f"{percent(pair[0].mean())} against {percent(pair[1].mean())}"
-    return found.high >= 0, f"{rates} of {len(images)} images"
+    return difference.high >= 0, f"{rates} of {len(images)} images"
 
 
 def _attacks(comparison: Comparison, model: str, *kinds: str) -> list[Attack]:

@@ -62,7 +62,9 @@ def write_page(
         sensor=sensor(comparison, manifest),
         manifest=manifest,
         result=result_name(summary),
-        params={key: one for key, one in asdict(comparison.params).items() if key != "compute"},
+        params={
+            key: section for key, section in asdict(comparison.params).items() if key != "compute"
+        },
         versions={name: version(name) for name in ("pixelproof", "torch", "torchvision", "numpy")},
     )
     files.write_text(path, text)
@@ -96,8 +98,10 @@ def markdown(comparison: Comparison, claims: list[Claim]) -> str:
     """The result in short, for a pull request."""
     summary = comparison.summary
     lines = [verdict(summary), "", result_markdown(summary, comparison.table), ""]
-    lines += [f"- {one.words} `{one.command}`" for one in next_steps(summary)]
+    lines += [f"- {step.words} `{step.command}`" for step in next_steps(summary)]
     lines += ["", f"Result `{result_name(summary)}`; {made_from(summary)}."]
     lines += ["", "| the paper's claim | here | found |", "| --- | --- | --- |"]
-    lines += [f"| {one.words} | {one.status} | {one.found or one.reason} |" for one in claims]
+    lines += [
+        f"| {claim.words} | {claim.status} | {claim.found or claim.reason} |" for claim in claims
+    ]
     return "\n".join(lines) + "\n"

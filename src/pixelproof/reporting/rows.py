@@ -47,7 +47,7 @@ def common_images(ledgers: Ledgers, limit: int | None = None, split: str = "held
         right.append(set(clean.loc[clean["prediction"] == clean["label"], "image"]))
     common = sorted(set.intersection(*right))
     if not common:
-        counts = [f"{name} {len(one)}" for name, one in zip(ledgers, right, strict=True)]
+        counts = [f"{name} {len(images)}" for name, images in zip(ledgers, right, strict=True)]
         raise DataError(
             f"no {split} image is classified right by all of {', '.join(ledgers)}, so there is "
             f"nothing to compare them on (right: {', '.join(counts)}); train longer, or compare "

@@ -67,6 +67,7 @@ def _pi(name: str, row: Mapping[str, Any]) -> Iterator[Metric]:
 def _plain(name: str) -> str:
     """A name made of the characters that every tracking store accepts."""
     kept = "".join(
-        one if one.isascii() and (one.isalnum() or one in "_-. ") else "_" for one in name
+        letter if letter.isascii() and (letter.isalnum() or letter in "_-. ") else "_"
+        for letter in name
     )
     return kept if kept == name else f"{kept}-{files.content_hash(name)[:6]}"

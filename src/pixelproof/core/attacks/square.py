@@ -87,10 +87,10 @@ def square_attack(
         else:
             tried = _with_square(origin, best[active], epsilon, plan, active, query)
         candidate = tried.clamp(0, 255).to(torch.uint8)
-        fooled, found = _judge(model, candidate, labels[active])
-        kept = fooled | (found < margin[active])
+        fooled, lead = _judge(model, candidate, labels[active])
+        kept = fooled | (lead < margin[active])
         best[active[kept]] = candidate[kept]
-        margin[active[kept]] = found[kept]
+        margin[active[kept]] = lead[kept]
         active = active[~fooled]
     return best
 
@@ -130,7 +130,7 @@ def _plan(image_ids: UInt64, images: Tensor, queries: int, seed: int) -> _Plan:
     lefts = below(random_words(keys, queries, 1), np.uint64(width + 1) - room)
     signs = _signs(random_words(keys, queries, 2), channels)
     stripes = _signs(random_words(keys, width, 3), channels).swapaxes(1, 2).copy()
-    there = [torch.from_numpy(one).to(images.device) for one in (stripes, tops, lefts, signs)]
+    there = [torch.from_numpy(drawn).to(images.device) for drawn in (stripes, tops, lefts, signs)]
     return _Plan(there[0], there[1], there[2], there[3], sides)
 
 
@@ -143,5 +143,5 @@ def _signs(words: UInt64, channels: int) -> npt.NDArray[np.int16]:
 def _side(query: int, queries: int, height: int, width: int) -> int:
     """The side of a query's square: the published schedule, stretched over the queries."""
     at = 10_000 * query / queries
-    share = _FIRST_SHARE * 0.5 ** sum(at > one for one in _HALVED_AT)
+    share = _FIRST_SHARE * 0.5 ** sum(at > limit for limit in _HALVED_AT)
     return max(1, min(round(math.sqrt(share * height * width)), min(height, width) - 1))

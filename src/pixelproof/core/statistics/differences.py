@@ -174,7 +174,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     Raises:
         ValueError: One is not in 0..1.
     """
-    if not all(0 <= one <= 1 for one in p_values):
+    if not all(0 <= p_value <= 1 for p_value in p_values):
         raise ValueError(f"expected p-values in 0..1, got {list(p_values)}")
     adjusted = [0.0] * len(p_values)
     largest = 0.0
@@ -210,10 +210,10 @@ def unpaired_difference(
     Raises:
         ValueError: One of them is empty.
     """
-    one, two = rate_interval(wrong, confidence), rate_interval(other, confidence)
-    value = one.value - two.value
-    below = np.hypot(one.value - one.low, two.high - two.value)
-    above = np.hypot(one.high - one.value, two.value - two.low)
+    first, second = rate_interval(wrong, confidence), rate_interval(other, confidence)
+    value = first.value - second.value
+    below = np.hypot(first.value - first.low, second.high - second.value)
+    above = np.hypot(first.high - first.value, second.value - second.low)
     rates = np.concatenate([wrong.mean(axis=1), other.mean(axis=1)])
     p_value = _permutation_p_value(rates, len(wrong), resamples, seed)
     return Difference(value, max(-1.0, value - below), min(1.0, value + above), p_value)

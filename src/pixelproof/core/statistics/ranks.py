@@ -29,7 +29,7 @@ def rank_intervals(
         By model its rank, the lowest where rates are equal, and the bounds of the ranks it may
         take: any of those that a tie spans.
     """
-    rates = np.stack([one.mean(axis=1) for one in wrong.values()])
+    rates = np.stack([model.mean(axis=1) for model in wrong.values()])
     images = rates.shape[1]
     random = np.random.Generator(np.random.Philox(seed))
     chunk = max(1, CHUNK // images)
