@@ -16,6 +16,7 @@ from pixelproof.evaluation.attacks import ATTACKS
 from pixelproof.evaluation.measurement import Measurement, Strength, first
 from pixelproof.evaluation.prediction import Int64, Predictions, Update, boundary_distances
 from pixelproof.models.devices import DeviceImages
+from pixelproof.params.evaluate import Grid
 from pixelproof.paths import ADVERSARIAL
 
 
@@ -58,7 +59,7 @@ def changed(measurement: Measurement, name: str) -> None:
                 measurement.add(name, rows, judged, n=n, draw=draw, **setting)
 
 
-def _grids(measurement: Measurement, name: str) -> list[Any]:
+def _grids(measurement: Measurement, name: str) -> list[Grid]:
     return [grid for grid in measurement.grids if grid.experiment == name]
 
 
