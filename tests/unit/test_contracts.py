@@ -72,7 +72,7 @@ def test_a_room_says_what_it_is_for_and_nothing_else() -> None:
 
 
 def test_core_knows_numpy_torch_and_scipy_alone(graph: grimp.ImportGraph) -> None:
-    stdlib = {"collections", "dataclasses", "math", "re", "typing"}
+    stdlib = {"collections", "dataclasses", "itertools", "math", "re", "typing"}
     for module in graph.find_descendants("pixelproof.core"):
         for imported in graph.find_modules_directly_imported_by(module):
             allowed = stdlib | {"numpy", "torch", "scipy"}

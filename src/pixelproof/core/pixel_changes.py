@@ -104,13 +104,28 @@ def _draw_distinct(keys: UInt64, n: int, room: int) -> npt.NDArray[np.int64]:
     return cells
 
 
-def _place(cells: npt.NDArray[np.int64], shape: tuple[int, int], area: int | None) -> Any:
-    """Positions in the image of the cells of a centred square of side `area` (Experiment 3)."""
+def _box(shape: tuple[int, int], area: int | None) -> tuple[int, int, int]:
+    """Top, left and width of the centred square of side `area`, or of the whole image."""
     height, width = shape
-    box_height, box_width = (height, width) if area is None else (area, area)
-    top, left = (height - box_height) // 2, (width - box_width) // 2
-    rows, columns = np.divmod(cells, box_width)
-    return (rows + top) * width + columns + left
+    return (0, 0, width) if area is None else ((height - area) // 2, (width - area) // 2, area)
+
+
+def place_cells(
+    cells: npt.NDArray[np.int64], shape: tuple[int, int], area: int | None
+) -> npt.NDArray[np.int64]:
+    """Positions in the image of the cells of a centred square of side `area` (Experiment 3)."""
+    top, left, width = _box(shape, area)
+    rows, columns = np.divmod(cells, width)
+    return (rows + top) * shape[1] + columns + left
+
+
+def cells_at(
+    positions: npt.NDArray[np.int64], shape: tuple[int, int], area: int | None
+) -> npt.NDArray[np.int64]:
+    """The cells of the centred square at positions in the image: undoes `place_cells`."""
+    top, left, width = _box(shape, area)
+    rows, columns = np.divmod(positions, shape[1])
+    return (rows - top) * width + columns - left
 
 
 def _draw_values(keys: UInt64, n: int, values: str, channels: Channels) -> Any:
@@ -171,7 +186,7 @@ def draw_changes(
     keys = image_keys(ids, seed, draw)
     where = keys if positions == "per_image" else image_keys(np.array([_SHARED_ID]), seed, draw)
     cells = _draw_distinct(where, n, room)
-    placed = np.broadcast_to(_place(cells, shape, area), (len(ids), n))
+    placed = np.broadcast_to(place_cells(cells, shape, area), (len(ids), n))
     return Changes(placed, _draw_values(keys, n, values, channels))
 
 

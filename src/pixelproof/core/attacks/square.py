@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelproof.core.attacks.checks import check_epsilon, check_mode
+from pixelproof.core.attacks.margin import judge
 from pixelproof.core.counter_random import UInt64, below, image_keys, random_words
 
 _STREAM = 2**40  # beyond every draw of changed pixels, so that no random number is used twice
@@ -76,7 +77,7 @@ def square_attack(
         raise ValueError(f"queries: expected a number from 2, got {queries}")
     plan = _plan(image_ids, images, queries, seed)
     best = images.clone()
-    fooled, lead = _judge(model, images, labels)
+    fooled, lead = judge(model, images, labels)
     active, margin = torch.nonzero(~fooled).squeeze(1), torch.full_like(lead, torch.inf)
     for query in range(1, queries):
         if not len(active):
@@ -87,21 +88,12 @@ def square_attack(
         else:
             tried = _with_square(origin, best[active], epsilon, plan, active, query)
         candidate = tried.clamp(0, 255).to(torch.uint8)
-        fooled, lead = _judge(model, candidate, labels[active])
+        fooled, lead = judge(model, candidate, labels[active])
         kept = fooled | (lead < margin[active])
         best[active[kept]] = candidate[kept]
         margin[active[kept]] = lead[kept]
         active = active[~fooled]
     return best
-
-
-def _judge(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Which images the model gets wrong, and the true class's lead over the likeliest other."""
-    with torch.inference_mode():
-        logits = model(images.float() / 255)
-        truth = logits.gather(1, labels[:, None]).squeeze(1)
-        others = logits.scatter(1, labels[:, None], -torch.inf).amax(dim=1)
-    return logits.argmax(dim=1) != labels, truth - others
 
 
 def _with_square(
