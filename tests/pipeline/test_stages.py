@@ -102,9 +102,43 @@ def test_each_stage_leaves_what_the_next_needs(finished: Path) -> None:
     assert digest["held_out_images"] == len(held_out.ids)
     assert digest["left_out_as_seen"] == 0
     table = pd.read_csv("metrics/results.csv")
-    assert len(table) == 3 * (1 + 2 + 2 + 2 + 1 + 2 + 2 + 1) + 2 + 2 + 3 * (1 + 2 + 2)
+    assert len(table) == 3 * (1 + 2 + 2 + 2 + 1 + 2 + 2 + 1 + 3) + 2 + 2 + 3 * (1 + 2 + 2)
     assert list(pd.read_csv("metrics/boundary.csv")["model"]) == ["baseline", "clean", "stuck-8"]
     assert Path("plots/error_rates.svg").read_text().startswith("<?xml")
+
+
+def test_the_worst_pixels_found_are_no_better_than_those_at_random(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params = load_params()
+    for model in params.models:
+        ledger = read_ledger(Path(f"artifacts/ledger/{model}.parquet"))
+        ledger = ledger[ledger["split"] == "held_out"]
+        wrong = ledger["prediction"] != ledger["label"]
+
+        def fooled(experiment: str, n: int, rows: Any = ledger, wrong: Any = wrong) -> set[str]:
+            return set(rows[wrong & (rows["experiment"] == experiment) & (rows["n"] == n)]["image"])
+
+        searched = set(ledger[ledger["experiment"] == "worst_stuck"]["image"])
+        assert len(searched) == 10
+        few, many = fooled("worst_stuck", 8), fooled("worst_stuck", 64)
+        assert few <= many
+        assert fooled("stuck", 8) & searched <= few
+        assert fooled("stuck", 64) & searched <= many
+        assert len(many) > 5, "where random ones fool it in none"
+
+    table = pd.read_csv("metrics/results.csv")
+    worst = table[(table["experiment"] == "worst_stuck") & (table["n"] == 64)].set_index("model")
+    summary = json.loads(Path("metrics/summary.json").read_text())
+    for model, entry in summary["models"].items():
+        assert entry["pi_worst"]["n"] == 64
+        assert entry["pi_worst"]["value"] == worst.loc[model, "pi"] > entry["pi"]["value"]
+    assert main.main(["show"]) == 0
+    words = " ".join(capsys.readouterr().out.split())
+    assert "At random, 64 stuck pixels (25 %) change " in words
+    page = Path("reports/index.html").read_text()
+    assert "worst, 30 queries" in page
+    assert "the worst 64 that 30 queries find" in page
 
 
 def test_originals_alone_on_images_that_are_all_held_out(project: Path) -> None:

@@ -51,6 +51,11 @@ class ChangeSet:
         """How many draws each image has."""
         return int(self.records.shape[1])
 
+    @property
+    def channels(self) -> int:
+        """How many channels of a pixel change: 3, or the first alone."""
+        return int(self.records["value"].shape[-1])
+
     def take(self, rows: npt.NDArray[np.int64] | slice, draw: int, n: int) -> Changes:
         """The first n changed pixels in one draw of some images."""
         part = self.records[rows, draw, :n]

@@ -9,14 +9,24 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
+from pixelproof.core.attacks.pixel_budget import PixelBudget
+from pixelproof.core.attacks.sparse import worst_changes
+from pixelproof.core.pixel_changes import Channels, apply_changes
 from pixelproof.data.adversarial_sets import load_adversarial_set
 from pixelproof.data.drawn_changes import ChangeSet, draws_name, load_change_set
 from pixelproof.evaluation.attacks import ATTACKS
 from pixelproof.evaluation.measurement import Measurement, Strength, first
-from pixelproof.evaluation.prediction import Int64, Predictions, Update, boundary_distances
+from pixelproof.evaluation.prediction import (
+    Int64,
+    Predictions,
+    Update,
+    boundary_distances,
+    judge_examples,
+)
 from pixelproof.models.devices import DeviceImages
-from pixelproof.params.evaluate import Grid
+from pixelproof.params.evaluate import Grid, Worst
 from pixelproof.paths import ADVERSARIAL
 
 
@@ -98,6 +108,59 @@ def adversarial_pixels(measurement: Measurement, name: str) -> None:
             measurement.add(name, rows, judged, n=n, steps=1, draw=draw, **setting)
 
 
+def worst(measurement: Measurement, name: str) -> None:
+    """The worst n pixels of an image, found by a search that starts from the stored draws.
+
+    The row of an image holds what the model answers under the changes that were found, of at most
+    n pixels.
+    """
+    section = getattr(measurement.evaluate, name)
+    rows, size = first(measurement.right, section.images), measurement.evaluate.batch_size
+    measurement.classifier.requires_grad_(False)
+    for grid in _grids(measurement, name):
+        stored = load_change_set(
+            measurement.draws, draws_name(grid.values, grid.area), measurement.images
+        )
+        for start in range(0, len(rows), size):
+            _search(measurement, name, section, grid, stored, rows[start : start + size])
+
+
+def _search(
+    measurement: Measurement, name: str, section: Worst, grid: Grid, stored: ChangeSet, part: Int64
+) -> None:
+    """Search the worst pixels of a batch of images, and add what the model answers."""
+    images, targets = measurement.pixels.take(part), measurement.targets[part]
+    counts = sorted(grid.n)
+    channels: Channels = "first" if stored.channels == 1 else "all"
+    setting = {
+        "steps": section.queries,
+        "values": grid.values,
+        "area": grid.area or measurement.side,
+    }
+    for found in worst_changes(
+        measurement.classifier,
+        images,
+        torch.from_numpy(targets).to(images.device),
+        measurement.images.ids[part],
+        counts,
+        PixelBudget(grid.values, grid.area, channels),
+        section.queries,
+        draws=[stored.take(part, draw, counts[-1]) for draw in range(stored.draws)],
+        gradient_steps=section.gradient_steps,
+        seed=section.seed,
+    ):
+        judged = judge_examples(
+            measurement.classifier, apply_changes(images, found.changes), targets
+        )
+        measurement.update(section.queries * len(part))
+        measurement.add(name, part, judged, n=found.n, draw=0, **setting)
+
+
+def _worst_passes(measurement: Measurement, name: str, rows: Int64) -> int:
+    section: Worst = getattr(measurement.evaluate, name)
+    return len(section.n) * section.queries * len(first(rows, section.images))
+
+
 def boundary(measurement: Measurement, name: str) -> None:
     """How far images lie from the decision boundary (Equations 3 to 6).
 
@@ -142,6 +205,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "clean": Experiment(clean, lambda measurement, name, rows: len(measurement.targets)),
     **dict.fromkeys(("pixels", "stuck", "magnitude", "area"), Experiment(changed, _changed_passes)),
     **{name: attack(strengths) for name, strengths in ATTACKS.items()},
+    **dict.fromkeys(("worst_pixels", "worst_stuck"), Experiment(worst, _worst_passes)),
     "boundary": Experiment(
         boundary,
         lambda measurement, name, rows: len(_boundary_rows(measurement, name, rows)),

@@ -126,10 +126,16 @@ def attack_batches(
         part = rows[start : start + batch_size]
         truth = torch.from_numpy(targets[part]).to(images.device)
         examples = attack(classifier, images.take(part), truth, image_ids[part])
-        with torch.inference_mode():
-            judged = _judge(classifier(examples), truth)
+        judged = judge_examples(classifier, examples, targets[part])
         yield part, examples.cpu().numpy(), judged
         update(len(part))
+
+
+def judge_examples(classifier: Classifier, examples: Tensor, targets: Int64) -> Predictions:
+    """Predict a batch of examples (B, 3, H, W) uint8 that are on the classifier's device."""
+    truth = torch.from_numpy(targets).to(examples.device)
+    with torch.inference_mode():
+        return _judge(classifier(examples), truth)
 
 
 def without_ids(attack: Callable[..., Tensor], **setting: int) -> Attack:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from pixelproof.params.kinds import (
+    OFFSET,
     AreaSide,
     Count,
     CountOrAll,
@@ -110,6 +111,36 @@ class GradientFree(Whitebox):
 
 
 @section
+class Worst:
+    """The worst pixels that a search finds (Sparse-RS), beside those drawn at random."""
+
+    n: PixelCounts
+    """Numbers of changed pixels; a model is wrong at n where n pixels or fewer fool it."""
+    area: AreaSide = None
+    """The side in pixels of the centred square in which they change; null: the whole image."""
+    queries: Annotated[int, Field(ge=1), Expected("a number from 1")] = 200
+    """How often it may ask the model about an image, for each n."""
+    gradient_steps: Annotated[int, Field(ge=0), Expected("a number from 0")] = 10
+    """Steps along the gradient that choose where the search starts, two queries each; 0: none."""
+    images: CountOrAll = None
+    """How many of the held-out images are searched at most; null: all."""
+    seed: Seed = 0
+    """Of the search."""
+
+
+@section
+class WorstPixels(Worst):
+    """The worst pixels of a kind."""
+
+    values: Annotated[
+        str,
+        Field(pattern=rf"^(full|{OFFSET})$"),
+        Expected("full or offset:d with d from 1 to 255"),
+    ] = "full"
+    """`full`: 0 or 255 in each channel. `offset:d`: the old value plus or minus d, clipped."""
+
+
+@section
 class Boundary:
     """How far images lie from the decision boundary (Equations 3 to 6)."""
 
@@ -177,11 +208,18 @@ class Evaluate:
     """Iterated FGSM on each model itself."""
     gradient_free: GradientFree | None = None
     """Square Attack on each model itself, which needs no gradient."""
+    worst_pixels: WorstPixels | None = None
+    """The worst n pixels of each image, found by a search; beside `pixels`."""
+    worst_stuck: Worst | None = None
+    """The worst n stuck pixels of each image, found by a search; beside `stuck`."""
     boundary: Boundary | None = None
     """The distance to the decision boundary (Equations 3 to 6)."""
 
     def grids(self, side: int) -> list[Grid]:
-        """What the experiments that change pixels at random measure, in images of this side."""
+        """What the experiments measure that need draws of changed pixels, in images of this side.
+
+        A search for the worst pixels starts from the draws.
+        """
         grids = [
             Grid(name, values, pixels.area, pixels.n)
             for name, values, pixels in (
@@ -201,6 +239,11 @@ class Evaluate:
                 box = max(1, round(share * side))
                 whole = None if box == side else box
                 grids.append(Grid("area", "full", whole, self.area.n, self.area.models, share))
+        if self.worst_pixels:
+            worst = self.worst_pixels
+            grids.append(Grid("worst_pixels", worst.values, worst.area, worst.n))
+        if self.worst_stuck:
+            grids.append(Grid("worst_stuck", "stuck", self.worst_stuck.area, self.worst_stuck.n))
         return grids
 
     def paper_grids(self, side: int) -> list[Grid]:

@@ -4,12 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pixelproof.params.kinds import AreaSide, Count, Expected, LearningRate, Name, Seed
+from pixelproof.params.kinds import OFFSET, AreaSide, Count, Expected, LearningRate, Name, Seed
 from pixelproof.params.section import section
 
 Values = Annotated[  # what `parse_values` accepts; its module would import numpy
     str,
-    Field(pattern=r"^(full|stuck|offset:([1-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5]))$"),
+    Field(pattern=rf"^(full|stuck|{OFFSET})$"),
     Expected("full, stuck or offset:d with d from 1 to 255"),
 ]
 

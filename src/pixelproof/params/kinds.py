@@ -22,6 +22,8 @@ from pixelproof.params.validation import NAME, RESERVED
 
 T = TypeVar("T")
 
+OFFSET = "offset:([1-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5])"  # d from 1 to 255
+
 WORDED = "worded"  # the type of an error that is in our words already
 _RANGE = {
     "greater_than",

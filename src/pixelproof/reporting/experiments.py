@@ -60,10 +60,12 @@ class Experiment:
             where there is a single setting.
         axis: What a figure says of that axis.
         figure: A curve over the axis, a dot a model at the largest epsilon, or none.
+        beside: The experiment of random changes to whose figure it adds dashed curves: a search for
+            the worst of the same changes.
         largest: The setting of which a curve shows the largest value alone.
         images: Whose predictions count: of the common images, or of all that it was made on.
         errors: Whether its rows are predictions; else `margin` holds a measured quantity.
-        pi: Whether pixels change at random, so that Pi is defined.
+        pi: Whether n pixels change, so that Pi is defined.
         counted: What the column `steps` counts; empty where it says nothing.
         table: Its table in the report; None where it has none.
         label: The first cells of its row in that table, from the setting and the images' side.
@@ -79,6 +81,7 @@ class Experiment:
     over: Literal["n", "values", "area", "epsilon"] | None = None
     axis: str = ""
     figure: Literal["curve", "dots"] | None = None
+    beside: str | None = None
     largest: Literal["n", "steps"] | None = None
     images: Literal["common", "all"] = "common"
     errors: bool = True
@@ -114,6 +117,24 @@ def _queries(setting: Setting, side: int) -> str:
     return f"{setting['steps']} queries"
 
 
+def _at_random(setting: Setting, side: int) -> str:
+    return "at random"
+
+
+def _worst_of(setting: Setting, side: int) -> str:
+    return f"worst, {setting['steps']} queries"
+
+
+_FULL = Table(
+    "Changed pixels (Tables 6 and 10)",
+    "Any value in each channel. Wrong, of the common images and draws; worst: of the common images "
+    "that were searched, with n pixels or fewer.",
+)
+_STUCK = Table(
+    "Stuck pixels",
+    "Dead or hot pixels: 0 or 255 in all channels. Worst: of the common images that were searched, "
+    "with n pixels or fewer.",
+)
 _OWN = Table(
     "Attacks on each model itself",
     "Wrong, of the common images that were attacked. Queries: the Square Attack, which asks for "
@@ -129,17 +150,16 @@ EXPERIMENTS: dict[str, Experiment] = {
         axis="changed pixels (full range)",
         figure="curve",
         pi=True,
-        table=Table(
-            "Changed pixels (Tables 6 and 10)",
-            "Any value in each channel. Wrong, of the common images and draws.",
-        ),
+        table=_FULL,
+        label=_at_random,
     ),
     "stuck": Experiment(
         over="n",
         axis="changed pixels (stuck: 0 or 255)",
         figure="curve",
         pi=True,
-        table=Table("Stuck pixels", "Dead or hot pixels: 0 or 255 in all channels."),
+        table=_STUCK,
+        label=_at_random,
     ),
     "magnitude": Experiment(
         over="values",
@@ -219,6 +239,24 @@ EXPERIMENTS: dict[str, Experiment] = {
         label=_queries,
         follows="queries",
         sentence="an attack of {steps} queries",
+    ),
+    "worst_pixels": Experiment(
+        over="n",
+        axis="changed pixels, the worst found",
+        beside="pixels",
+        pi=True,
+        counted="queries",
+        table=_FULL,
+        label=_worst_of,
+    ),
+    "worst_stuck": Experiment(
+        over="n",
+        axis="changed pixels, the worst found (stuck: 0 or 255)",
+        beside="stuck",
+        pi=True,
+        counted="queries",
+        table=_STUCK,
+        label=_worst_of,
     ),
     "boundary": Experiment(errors=False),  # a distance, with a table and a figure of its own
 }

@@ -63,6 +63,8 @@ def error_rates_figure(table: pd.DataFrame, params: Params) -> "Figure":
     for axis, experiment in zip(axes, panels, strict=False):
         draw = _draw_curves if EXPERIMENTS[experiment].figure == "curve" else _draw_dots
         draw(axis, experiment, table[table["experiment"] == experiment], params)
+        for beside in _beside(table, experiment):
+            _draw_beside(axis, table[table["experiment"] == beside], params)
     for axis in axes[len(panels) :]:
         axis.axis("off")
     for axis, experiment in zip(axes[::columns], panels[::columns], strict=False):
@@ -81,6 +83,27 @@ def _panels(table: pd.DataFrame) -> list[str]:
         for name, entry in EXPERIMENTS.items()
         if entry.figure == figure and name in measured
     ]
+
+
+def _beside(table: pd.DataFrame, experiment: str) -> list[str]:
+    """The experiments of a table that are drawn into the panel of another."""
+    measured = set(table["experiment"])
+    return [
+        name
+        for name, entry in EXPERIMENTS.items()
+        if entry.beside == experiment and name in measured
+    ]
+
+
+def _draw_beside(axis: "Axes", rows: pd.DataFrame, params: Params) -> None:
+    """Dashed curves over n, in the colours of the models; the axis says what they are."""
+    for number, model in enumerate(params.models):
+        line = rows[rows["model"] == model].sort_values("n")
+        at, rate = line["n"].astype(float), 100 * line["error_rate"]
+        axis.plot(at, rate, "--", marker="s", markersize=3, color=f"C{number % 10}")
+    axis.set_xlabel(f"{axis.get_xlabel()}; dashed: the worst found")
+    axis.set_yscale("symlog", linthresh=1)  # both are to be read, and one is fifty times the other
+    axis.set_yticks([0, 1, 10, 100], ["0", "1", "10", "100"])
 
 
 def draw_intervals(axis: "Axes", entries: Mapping[str, Sequence[float]]) -> None:

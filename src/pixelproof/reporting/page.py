@@ -21,6 +21,7 @@ from pixelproof.reporting.tables import tables
 from pixelproof.reporting.text import result_markdown, result_name
 from pixelproof.reporting.verdict import judgements, verdict
 from pixelproof.reporting.wording import left_out, reference
+from pixelproof.reporting.worst_case import worst_words
 from pixelproof.system import files
 
 
@@ -51,6 +52,7 @@ def write_page(
         made_from=made_from(summary),
         summary=summary,
         left_out=left_out(summary),
+        worst=worst_words(summary),
         claims=claims,
         hero=svg(forest(comparison)),
         tables=tables(comparison, checks),

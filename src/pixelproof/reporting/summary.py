@@ -12,6 +12,7 @@ from pixelproof.evaluation.ledger import wrong_by_image
 from pixelproof.params.project import Params
 from pixelproof.reporting.results import clean_figures
 from pixelproof.reporting.rows import Ledgers
+from pixelproof.reporting.worst_case import pi_worst, worst_cases
 
 
 def _flips(rows: pd.DataFrame, common: list[str]) -> dict[str, dict[str, int]]:
@@ -67,12 +68,20 @@ def summary(ledgers: Ledgers, common: list[str], params: Params) -> dict[str, An
             "error_rate": rate._asdict(),
             "pi": Interval(*pi)._asdict(),
             "flips": _flips(at_reference[model], common),
+            **_worst(worst_cases(ledger, common, side), reference.experiment),
             **_against(model, params, difference),
         }
     _adjust(models)
     area = grid.area or side
     point = {"experiment": reference.experiment, "n": reference.n, "values": values, "area": area}
     return {"models": models, "reference": point, "control": compare.control}
+
+
+def _worst(cases: list[dict[str, Any]], experiment: str) -> dict[str, Any]:
+    """The worst cases, where any was searched, and Pi of the one beside an experiment."""
+    worst = pi_worst(cases, experiment)
+    found: dict[str, Any] = {"worst_cases": cases} if cases else {}
+    return {**found, "pi_worst": worst} if worst else found
 
 
 def _adjust(models: dict[str, Any]) -> None:

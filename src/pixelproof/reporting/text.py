@@ -10,6 +10,7 @@ import pandas as pd
 from pixelproof.errors import DataError, IntegrityError
 from pixelproof.reporting.experiments import EXPERIMENTS, Column
 from pixelproof.reporting.wording import bounded_percent, estimate, left_out, points, reference
+from pixelproof.reporting.worst_case import worst_words
 from pixelproof.system import files
 
 Summary = Mapping[str, Any]
@@ -85,6 +86,8 @@ def _legend(summary: Summary, table: pd.DataFrame) -> list[str]:
         )
         words.append(f"Wrong on {images}: {shown}.")
     lines = textwrap.wrap(" ".join(words), WIDTH, break_on_hyphens=False)
+    for line in worst_words(summary):
+        lines += textwrap.wrap(line, WIDTH, break_on_hyphens=False)
     return [*lines, *([left_out(summary)] if summary.get("unknown_seen") else [])]
 
 

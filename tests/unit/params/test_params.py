@@ -101,6 +101,12 @@ def test_a_network_of_ones_own_says_its_classes_and_normalisation(missing: str) 
 
 ARM = "finetune.arms.stuck-64"
 BAD = [
+    ("evaluate.worst_pixels.values", "stuck", "evaluate.worst_pixels.values: expected full or"),
+    ("evaluate.worst_pixels.values", "offset:0", "evaluate.worst_pixels.values: expected full"),
+    ("evaluate.worst_pixels.values", "offset:256", "evaluate.worst_pixels.values: expected full"),
+    ("evaluate.worst_stuck.queries", 0, "evaluate.worst_stuck.queries: expected a number from 1"),
+    ("evaluate.worst_stuck.n", [16385], "evaluate.worst_stuck.n: expected at most the 16384"),
+    ("evaluate.worst_stuck.gradient_steps", -1, "gradient_steps: expected a number from 0"),
     ("evaluate.pixels.n", [0], "evaluate.pixels.n: expected numbers of pixels from 1"),
     ("evaluate.pixels.n", [-4], "evaluate.pixels.n: expected"),
     ("evaluate.pixels.n", [16385], "evaluate.pixels.n: expected at most the 16384 pixels"),
