@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 import numpy as np
 import numpy.typing as npt
 
+from pixelproof.core.area import place_cells
 from pixelproof.core.counter_random import UInt64, below, image_keys, random_words
 
 if TYPE_CHECKING:  # drawing needs no torch, and importing it takes seconds
@@ -102,30 +103,6 @@ def _draw_distinct(keys: UInt64, n: int, room: int) -> npt.NDArray[np.int64]:
         deck[rows[:, None], chosen] = chosen  # back to the identity, touching 2n cells alone
         deck[: len(rows), :n] = steps
     return cells
-
-
-def _box(shape: tuple[int, int], area: int | None) -> tuple[int, int, int]:
-    """Top, left and width of the centred square of side `area`, or of the whole image."""
-    height, width = shape
-    return (0, 0, width) if area is None else ((height - area) // 2, (width - area) // 2, area)
-
-
-def place_cells(
-    cells: npt.NDArray[np.int64], shape: tuple[int, int], area: int | None
-) -> npt.NDArray[np.int64]:
-    """Positions in the image of the cells of a centred square of side `area` (Experiment 3)."""
-    top, left, width = _box(shape, area)
-    rows, columns = np.divmod(cells, width)
-    return (rows + top) * shape[1] + columns + left
-
-
-def cells_at(
-    positions: npt.NDArray[np.int64], shape: tuple[int, int], area: int | None
-) -> npt.NDArray[np.int64]:
-    """The cells of the centred square at positions in the image: undoes `place_cells`."""
-    top, left, width = _box(shape, area)
-    rows, columns = np.divmod(positions, shape[1])
-    return (rows - top) * width + columns - left
 
 
 def _draw_values(keys: UInt64, n: int, values: str, channels: Channels) -> Any:

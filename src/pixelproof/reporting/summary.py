@@ -1,6 +1,7 @@
 """The summary: each model at the reference point, and how it differs from the others."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
@@ -11,7 +12,7 @@ from pixelproof.core.statistics.intervals import Interval, rate_interval
 from pixelproof.evaluation.ledger import wrong_by_image
 from pixelproof.params.project import Params
 from pixelproof.reporting.results import clean_figures
-from pixelproof.reporting.rows import Ledgers
+from pixelproof.reporting.rows import Ledgers, rows_of
 from pixelproof.reporting.worst_case import pi_worst, worst_cases
 
 
@@ -38,13 +39,11 @@ def summary(ledgers: Ledgers, common: list[str], params: Params) -> dict[str, An
         What `metrics/summary.json` holds.
     """
     compare, reference = params.compare, params.compare.reference
-    grid = params.reference_grid
-    values = grid.values
-    side = params.select.side
-    at_reference = {}
-    for model, ledger in ledgers.items():
-        chosen = (ledger["experiment"] == reference.experiment) & (ledger["n"] == reference.n)
-        at_reference[model] = ledger[chosen]
+    grid, side = params.reference_grid, params.select.side
+    at_reference = {
+        model: rows_of(ledger, reference.experiment, n=reference.n)
+        for model, ledger in ledgers.items()
+    }
     wrong = {model: wrong_by_image(rows, common) for model, rows in at_reference.items()}
 
     def difference(model: str, other: str) -> dict[str, Any]:
@@ -62,7 +61,7 @@ def summary(ledgers: Ledgers, common: list[str], params: Params) -> dict[str, An
     models = {}
     for model, ledger in ledgers.items():
         rate = rate_interval(wrong[model])
-        pi = [pixel_index(bound, reference.n, side, values, grid.area) for bound in rate]
+        pi = [pixel_index(bound, reference.n, side, grid.values, grid.area) for bound in rate]
         models[model] = {
             **clean_figures(ledger),
             "error_rate": rate._asdict(),
@@ -72,8 +71,7 @@ def summary(ledgers: Ledgers, common: list[str], params: Params) -> dict[str, An
             **_against(model, params, difference),
         }
     _adjust(models)
-    area = grid.area or side
-    point = {"experiment": reference.experiment, "n": reference.n, "values": values, "area": area}
+    point = {**asdict(reference), "values": grid.values, "area": grid.area or side}
     return {"models": models, "reference": point, "control": compare.control}
 
 

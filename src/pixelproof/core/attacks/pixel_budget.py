@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pixelproof.core.area import place_cells
 from pixelproof.core.counter_random import UInt64
-from pixelproof.core.pixel_changes import Changes, Channels, parse_values, place_cells
+from pixelproof.core.pixel_changes import Changes, Channels, parse_values
 
 
 @dataclass(frozen=True)

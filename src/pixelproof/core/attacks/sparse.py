@@ -16,17 +16,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from pixelproof.core.area import cells_at, place_cells
 from pixelproof.core.attacks.checks import check_mode
 from pixelproof.core.attacks.margin import judge, lead_of
 from pixelproof.core.attacks.pixel_budget import PixelBudget
 from pixelproof.core.counter_random import UInt64, below, image_keys, random_words
-from pixelproof.core.pixel_changes import (
-    Changes,
-    apply_changes,
-    cells_at,
-    draw_changes,
-    place_cells,
-)
+from pixelproof.core.pixel_changes import Changes, apply_changes, draw_changes
 
 Int64 = npt.NDArray[np.int64]
 
@@ -95,16 +90,19 @@ def worst_changes(
         ValueError: An argument is out of its range, or the model is in training mode.
     """
     check_mode(model)
-    growing = bool(counts) and counts[0] >= 1 and all(a < b for a, b in pairwise(counts))
-    room = budget.room(images)
-    if not growing or counts[-1] > room:
-        raise ValueError(f"counts: expected growing numbers from 1 to {room}, got {list(counts)}")
-    if queries < 1 or gradient_steps < 0:
-        raise ValueError(f"expected queries from 1, steps from 0: {queries}, {gradient_steps}")
+    _check(counts, budget.room(images), queries, gradient_steps)
     search = _Search(model, images, labels, image_ids, budget, counts[-1], seed)
     for n in counts:
         search.grow(n, queries, draws, gradient_steps)
         yield WorstChanges(n, search.worst.first(n), search.asked.copy())
+
+
+def _check(counts: Sequence[int], room: int, queries: int, gradient_steps: int) -> None:
+    growing = bool(counts) and counts[0] >= 1 and all(a < b for a, b in pairwise(counts))
+    if not growing or counts[-1] > room:
+        raise ValueError(f"counts: expected growing numbers from 1 to {room}, got {list(counts)}")
+    if queries < 1 or gradient_steps < 0:
+        raise ValueError(f"expected queries from 1, steps from 0: {queries}, {gradient_steps}")
 
 
 @dataclass

@@ -83,17 +83,24 @@ def square_attack(
         if not len(active):
             break
         origin = images[active].to(torch.int16)
-        if query == 1:
-            tried = origin + epsilon * plan.stripes[active][:, :, None, :]
-        else:
-            tried = _with_square(origin, best[active], epsilon, plan, active, query)
-        candidate = tried.clamp(0, 255).to(torch.uint8)
+        candidate = _candidate(origin, best[active], epsilon, plan, active, query)
         fooled, lead = judge(model, candidate, labels[active])
         kept = fooled | (lead < margin[active])
         best[active[kept]] = candidate[kept]
         margin[active[kept]] = lead[kept]
         active = active[~fooled]
     return best
+
+
+def _candidate(
+    origin: Tensor, best: Tensor, epsilon: int, plan: _Plan, rows: Tensor, query: int
+) -> Tensor:
+    """What a query asks for: stripes first, then the best images with a square in them."""
+    if query == 1:
+        tried = origin + epsilon * plan.stripes[rows][:, :, None, :]
+    else:
+        tried = _with_square(origin, best, epsilon, plan, rows, query)
+    return tried.clamp(0, 255).to(torch.uint8)
 
 
 def _with_square(
