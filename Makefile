@@ -85,6 +85,7 @@ help-page: setup
 	@touch .venv/docs
 
 docs: .venv/docs
+	@python tools/reference.py
 	@NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
 	@echo "site/index.html"
 

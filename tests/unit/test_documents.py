@@ -4,12 +4,16 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from ruamel.yaml import YAML
+from tools import reference
 from tools.site_pages import LINK
 from tools.site_pages import PAGES as OF_THE_ROOT
 
+from pixelproof.cli.app import app
 from tests.conftest import ROOT
 from tests.support.documents import PAGES, Block, anchors, blocks, inline_code, prose
 
@@ -76,6 +80,45 @@ def test_each_page_is_on_the_site() -> None:
 
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+def only_parsing(command: Any) -> Any:
+    """The command line with nothing behind it."""
+    command.callback = lambda **_: None
+    for inner in getattr(command, "commands", {}).values():
+        only_parsing(inner)
+    return command
+
+
+def test_commands_of_pixelproof_are_understood() -> None:
+    parser = only_parsing(typer.main.get_command(app))
+    shown = [words for block in COMMANDS for words in block.commands if words[0] == "pixelproof"]
+    assert len(shown) > 15
+    for words in shown:
+        parser.main(words[1:], prog_name="pixelproof", standalone_mode=False)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_named_in_a_sentence_are_there(page: Path) -> None:
+    root: Any = typer.main.get_command(app)
+    for text in inline_code(page):
+        program, *words = text.split()
+        if program != "pixelproof":
+            continue
+        command, known = root, set(root.params)
+        for name in (word for word in words if re.fullmatch(r"[a-z][a-z-]*", word)):
+            if hasattr(command, "commands"):
+                assert name in command.commands, text
+                command = command.commands[name]
+                known |= set(command.params)
+        options = {option for one in known for option in one.opts} | {"--help"}
+        assert {word for word in words if word.startswith("--")} <= options, text
+
+
+def test_the_pages_of_reference_are_current() -> None:
+    for path, text in reference.pages().items():
+        assert path.read_text() == text, f"{path.name}: run `make docs`"
+        assert "|  |\n" not in text, "each key, argument and option says what it is"
 
 
 def test_the_site_asks_the_network_for_nothing(tmp_path: Path) -> None:
