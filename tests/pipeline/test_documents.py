@@ -9,7 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.conftest import ROOT, write_data
-from tests.support.documents import Block, blocks
+from tests.support.documents import Block, blocks, small
 from tests.support.repository import ENVIRONMENT, make_repository
 
 IN_ORDER = ("quick-start", "team", "operations")  # each goes on where the one before has stopped
@@ -23,17 +23,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = make_repository(tmp_path_factory.mktemp("documents"))
     write_data(root.with_name("pictures"), ("ok", "scratch"), 20)
     params = root / "params.yaml"
-    content = YAML(typ="safe").load(params.read_text())
-    content["baselines"]["baseline"] |= {"classes": ["ok", "scratch"], "epochs": 1}
-    content["finetune"] |= {"epochs": 1, "arms": {"stuck-64": {"baseline": "baseline", "n": 64}}}
-    content["finetune"]["arms"]["stuck-64"]["values"] = "stuck"
-    content["models"] = {name: {"origin": "baseline"} for name in ("baseline", "stuck-64")}
-    whole = ("draws", "batch_size", "protocols", "stuck", "transfer_fgsm")
-    evaluate = content["evaluate"]
-    content["evaluate"] = {key: evaluate[key] if key in whole else None for key in evaluate}
-    content["evaluate"]["protocols"] = ["held_out"]
-    content["compare"]["control"] = None
-    content["gate"] = None
+    content = small(YAML(typ="safe").load(params.read_text()))
+    content["baselines"]["baseline"]["classes"] = ["ok", "scratch"]
     YAML(typ="safe").dump(content, params)
     return root
 

@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.conftest import ROOT
 
@@ -89,3 +90,20 @@ def anchors(page: Path) -> set[str]:
     headings = re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE)
     plain = [re.sub(r"[^\w\s-]", "", heading.lower()).strip() for heading in headings]
     return {re.sub(r"[\s]", "-", heading) for heading in plain}
+
+
+def small(params: dict[str, Any]) -> dict[str, Any]:
+    """The toy with one arm and one experiment, of which a run takes half a minute."""
+    baseline = params["baselines"]["baseline"] | {"epochs": 1}
+    arm = {"baseline": "baseline", "n": 64, "values": "stuck"}
+    kept = ("draws", "batch_size", "stuck", "transfer_fgsm")
+    evaluate = params["evaluate"]
+    return params | {
+        "baselines": {"baseline": baseline},
+        "finetune": params["finetune"] | {"epochs": 1, "arms": {"stuck-64": arm}},
+        "models": {name: {"origin": "baseline"} for name in ("baseline", "stuck-64")},
+        "evaluate": {key: evaluate[key] if key in kept else None for key in evaluate}
+        | {"protocols": ["held_out"]},
+        "compare": params["compare"] | {"control": None},
+        "gate": None,
+    }
