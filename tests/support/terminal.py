@@ -14,7 +14,8 @@ def on_terminal(command: Sequence[str], columns: int, **variables: str) -> str:
     """What a command, which must succeed, writes on a terminal to standard output and error."""
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    environment = {**os.environ, "TERM": "xterm-256color", **variables}
+    inherited = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES")}
+    environment = {**inherited, "TERM": "xterm-256color", **variables}  # those are of another width
     process = subprocess.Popen(command, stdout=follower, stderr=follower, env=environment)
     os.close(follower)
     shown = b""
