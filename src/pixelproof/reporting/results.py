@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from pixelproof.core.pixel_index import pixel_index
-from pixelproof.core.statistics.intervals import Interval, balanced_accuracy, rate_interval, wilson
+from pixelproof.core.statistics.intervals import balanced_accuracy, rate_interval
 from pixelproof.evaluation.ledger import wrong_by_image
 from pixelproof.reporting.experiments import EXPERIMENTS, check_known
 from pixelproof.reporting.rows import Ledgers, among, settings
@@ -97,12 +97,10 @@ def clean_figures(ledger: pd.DataFrame) -> dict[str, Any]:
     clean = ledger[ledger["experiment"] == "clean"]
     labels, classes = pd.factorize(clean["label"], sort=True)
     correct = (clean["prediction"] == clean["label"]).to_numpy(dtype=bool)
-    accuracy = Interval(float(correct.mean()), *wilson(float(correct.sum()), len(correct)))
+    accuracy = rate_interval(correct[:, None])
     recall = {}
     for index, name in enumerate(classes):
-        of_class = correct[labels == index]
-        bounds = wilson(float(of_class.sum()), len(of_class))
-        recall[name] = Interval(float(of_class.mean()), *bounds)._asdict()
+        recall[name] = rate_interval(correct[labels == index][:, None])._asdict()
     return {
         "clean_accuracy": accuracy._asdict(),
         "balanced_accuracy": balanced_accuracy(correct, labels)._asdict(),

@@ -17,6 +17,7 @@ from pixelproof.core.statistics.differences import (
 )
 from pixelproof.core.statistics.intervals import (
     balanced_accuracy,
+    clopper_pearson,
     effective_trials,
     rate_interval,
     wilson,
@@ -106,7 +107,38 @@ def test_where_no_image_differs_an_image_counts_once(rate: float) -> None:
     assert effective_trials(wrong.mean(axis=1), 4) == 50
     value, low, high = rate_interval(wrong)
     assert value == rate
-    assert (low, high) == pytest.approx(wilson(50 * rate, 50))
+    shrunk = 50 * (stats.t.ppf(0.975, 199) / stats.t.ppf(0.975, 49)) ** 2
+    assert (low, high) == pytest.approx(clopper_pearson(shrunk * rate, shrunk))
+    plain = stats.binomtest(round(50 * rate), 50).proportion_ci(method="exact")
+    assert low <= plain.low
+    assert high >= plain.high
+
+
+@given(images=st.integers(1, 400), share=st.floats(0, 1), confidence=st.sampled_from([0.9, 0.95]))
+def test_a_draw_an_image_gives_the_exact_interval(
+    images: int, share: float, confidence: float
+) -> None:
+    wrong = np.arange(images)[:, None] < round(share * images)
+    exact = stats.binomtest(int(wrong.sum()), images).proportion_ci(confidence, method="exact")
+    found = rate_interval(wrong, confidence)
+    assert (found.low, found.high) == pytest.approx(tuple(exact), abs=1e-12)
+    mirrored = rate_interval(~wrong, confidence)
+    assert (1 - mirrored.high, 1 - mirrored.low) == pytest.approx(tuple(exact), abs=1e-12)
+
+
+def test_the_interval_is_that_of_korn_and_graubard() -> None:
+    # Their formulas, written out: n* = n_eff (t_{n-1} / t_{m-1})^2 and the quantiles of F.
+    random = np.random.default_rng(4)
+    wrong = clustered(random, 40, 8, 0.1)
+    rates = wrong.mean(axis=1)
+    p = rates.mean()
+    n_eff = p * (1 - p) / (rates.var(ddof=1) / 40)
+    n = n_eff * (stats.t.ppf(0.975, 319) / stats.t.ppf(0.975, 39)) ** 2
+    x = n * p
+    v1, v2, v3, v4 = 2 * x, 2 * (n - x + 1), 2 * (x + 1), 2 * (n - x)
+    low = v1 * stats.f.ppf(0.025, v1, v2) / (v2 + v1 * stats.f.ppf(0.025, v1, v2))
+    high = v3 * stats.f.ppf(0.975, v3, v4) / (v4 + v3 * stats.f.ppf(0.975, v3, v4))
+    assert rate_interval(wrong)[1:] == pytest.approx((low, high))
 
 
 @pytest.mark.parametrize("rate", [0.01, 0.1])
@@ -119,7 +151,7 @@ def test_intervals_cover_where_draws_are_correlated(rate: float) -> None:
         covered += found.low <= rate <= found.high
         low, high = wilson(wrong.sum(), wrong.size)
         naive += low <= rate <= high
-    assert covered >= 0.92 * 400
+    assert covered >= 0.93 * 400
     assert naive < 0.85 * 400, "as if all draws were independent"
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from pixelproof.core.statistics.intervals import wilson
+from pixelproof.core.statistics.intervals import clopper_pearson
 from pixelproof.reporting.worst_case import pi_worst, worst_cases, worst_words
 
 COMMON = ["a", "b", "c", "d"]
@@ -48,7 +48,9 @@ def test_both_rates_are_of_the_common_images_that_were_searched(ledger: pd.DataF
     assert (few["n"], few["random"]) == (4, None)
     assert (many["n"], many["images"], many["queries"]) == (8, 2, 30)
     assert many["random"]["value"] == 0.75
-    assert many["worst"] == dict(zip(("value", "low", "high"), (1.0, *wilson(2, 2)), strict=True))
+    assert many["worst"] == dict(
+        zip(("value", "low", "high"), (1.0, *clopper_pearson(2, 2)), strict=True)
+    )
     assert many["pi"]["value"] == 1 / (8 / 256)
 
 

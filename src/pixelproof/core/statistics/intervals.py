@@ -41,11 +41,34 @@ def wilson(successes: float, trials: float, confidence: float = 0.95) -> tuple[f
     return float(max(0.0, low)), float(min(1.0, high))
 
 
+def clopper_pearson(
+    successes: float, trials: float, confidence: float = 0.95
+) -> tuple[float, float]:
+    """The exact interval of a proportion (Clopper and Pearson 1934).
+
+    Args:
+        successes: From 0 to `trials`; need not be an integer.
+        trials: Above 0; an effective number of trials serves as well.
+        confidence: Between 0 and 1.
+
+    Returns:
+        The lower and the upper bound, in [0, 1].
+
+    >>> [round(bound, 4) for bound in clopper_pearson(10, 100)]
+    [0.049, 0.1762]
+    """
+    tail, failures = (1 - confidence) / 2, trials - successes
+    low = stats.beta.ppf(tail, successes, failures + 1) if successes > 0 else 0.0
+    high = stats.beta.isf(tail, successes + 1, failures) if failures > 0 else 1.0
+    return float(low), float(high)
+
+
 def effective_trials(rates: Floats, draws: int) -> float:
     """The number of independent trials that carry as much information as these draws.
 
-    n_eff = p (1 − p) / Var(mean of the images' rates), at most images × draws. Where no rate
-    differs from another nothing is known of the correlation, so an image counts once.
+    n_eff = p (1 − p) / Var(mean of the images' rates), at most images × draws. With one draw it is
+    the number of images; where no rate differs from another nothing is known of the correlation,
+    so an image counts once.
 
     Args:
         rates: (images,) each image's share of wrong draws, 0..1.
@@ -56,14 +79,18 @@ def effective_trials(rates: Floats, draws: int) -> float:
     """
     images = len(rates)
     p = float(np.mean(rates))
-    if np.ptp(rates) == 0:  # a variance of equal rates may be rounded to more than zero
+    if draws == 1 or np.ptp(rates) == 0:  # a variance of equal rates may be rounded above zero
         return float(images)
     variance = float(np.var(rates, ddof=1)) / images
     return float(np.clip(p * (1 - p) / variance, 1.0, images * draws))
 
 
 def rate_interval(wrong: npt.NDArray[np.bool_], confidence: float = 0.95) -> Interval:
-    """The rate of wrong predictions, by Wilson at the effective number of trials.
+    """The rate of wrong predictions, with the interval of Korn and Graubard (1998).
+
+    Clopper and Pearson's interval at the effective number of trials, which is made smaller for the
+    degrees of freedom by which its variance is known: that of the images, not of the draws. With
+    one draw an image it is Clopper and Pearson's.
 
     Where all images share their positions, a draw moves them together. This does not account for
     that: the interval is then too narrow.
@@ -82,8 +109,12 @@ def rate_interval(wrong: npt.NDArray[np.bool_], confidence: float = 0.95) -> Int
         raise ValueError(f"expected images and draws, got an array of shape {wrong.shape}")
     rates = wrong.mean(axis=1)
     trials = effective_trials(rates, wrong.shape[1])
+    upper = 0.5 + confidence / 2
+    known, all_draws = max(1, len(rates) - 1), max(1, wrong.size - 1)
+    trials *= float(stats.t.ppf(upper, all_draws) / stats.t.ppf(upper, known)) ** 2
     rate = float(wrong.mean())
-    return Interval(rate, *wilson(rate * trials, trials, confidence))
+    low, high = clopper_pearson(rate * trials, trials, confidence)
+    return Interval(rate, min(rate, low), max(rate, high))
 
 
 def median_interval(values: Floats, confidence: float = 0.95) -> Interval:
