@@ -7,15 +7,18 @@ import numpy.typing as npt
 from pixelproof.core.statistics.differences import Difference, paired_difference
 from pixelproof.reporting.comparison import Comparison
 
-Status = Literal["reproduced", "not reproduced", "not comparable"]
+Status = Literal["reproduced", "not reproduced", "undecided", "not comparable"]
 Rates = npt.NDArray[Any]
+
+SMALL = 0.5  # a difference within this share of the rate that it is compared with is "little"
 
 
 class Answer(NamedTuple):
     """How a claim compares with what is found here.
 
     Attributes:
-        status: Reproduced where the test says so at 5 %; not reproduced where it does not.
+        status: Reproduced where the interval lies on the claim's side, not reproduced where it lies
+            on the other, undecided where it holds both answers.
         found: The figures here, with 95 % intervals.
         reason: The test, or why there is none.
     """
@@ -34,9 +37,19 @@ def paired(comparison: Comparison, wrong: Rates, other: Rates) -> Difference:
     )
 
 
-def status(holds: bool) -> Status:
-    """The status of a claim that was tested."""
-    return "reproduced" if holds else "not reproduced"
+def status(holds: bool, fails: bool) -> Status:
+    """The status of a claim that was tested.
+
+    Args:
+        holds: Whether the figures are certain to be on the claim's side.
+        fails: Whether they are certain to be on the other.
+    """
+    return "reproduced" if holds else "not reproduced" if fails else "undecided"
+
+
+def above(difference: Difference) -> Status:
+    """The status of a claim that a difference is above zero."""
+    return status(difference.low > 0, difference.high <= 0)
 
 
 def missing(what: str) -> Answer:

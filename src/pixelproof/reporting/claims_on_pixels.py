@@ -7,8 +7,10 @@ from scipy import stats
 from pixelproof.core.statistics.intervals import rate_interval
 from pixelproof.core.statistics.ranks import rank_intervals
 from pixelproof.reporting.claim_answers import (
+    SMALL,
     Answer,
     Rates,
+    above,
     missing,
     not_comparable,
     nothing_flips,
@@ -19,7 +21,7 @@ from pixelproof.reporting.claim_answers import (
 from pixelproof.reporting.comparison import Comparison
 from pixelproof.reporting.wording import interval, small_percent, with_p_value
 
-SMALL = 0.5  # a difference within this share of the whole image's error rate is "little"
+PAPER_SHARE = 64 / 224**2  # of the pixels, the largest in Table 9
 
 
 def number(comparison: Comparison) -> Answer:
@@ -37,7 +39,7 @@ def number(comparison: Comparison) -> Answer:
         f"{small_percent(wrong.mean())} at {n}" for n, wrong in zip(counts, rates, strict=True)
     )
     reason = f"paired by image and draw: n = {counts[-1]} minus n = {counts[0]}"
-    return Answer(status(gap.low > 0), f"{model}: {steps}; {with_p_value(gap)}", reason)
+    return Answer(above(gap), f"{model}: {steps}; {with_p_value(gap)}", reason)
 
 
 def _extremes(comparison: Comparison, experiment: str) -> tuple[list[Any], list[Rates]] | None:
@@ -67,11 +69,7 @@ def magnitude(comparison: Comparison) -> Answer:
     ends = (
         f"{small_percent(rates[0].mean())} at {first}, {small_percent(rates[-1].mean())} at {last}"
     )
-    return Answer(
-        status(gap.low > 0),
-        f"{ends}; {with_p_value(gap)}",
-        "paired by image and draw",
-    )
+    return Answer(above(gap), f"{ends}; {with_p_value(gap)}", "paired by image and draw")
 
 
 def area(comparison: Comparison) -> Answer:
@@ -91,7 +89,10 @@ def area(comparison: Comparison) -> Answer:
         "half of the whole image's rate"
     )
     return Answer(
-        status(-limit < gap.low and gap.high < limit),
+        status(
+            -limit < gap.low and gap.high < limit,
+            gap.high <= -limit or gap.low >= limit,
+        ),
         f"{ends}; {with_p_value(gap)}",
         reason,
     )
@@ -109,7 +110,7 @@ def magnitude_or_area(comparison: Comparison) -> Answer:
     sign = 1 if by_area.mean() >= 0 else -1
     gap = paired(comparison, by_magnitude, sign * by_area)
     words = f"the effect of magnitude minus that of area: {with_p_value(gap)}"
-    return Answer(status(gap.low > 0), words, "difference of the two paired differences, by image")
+    return Answer(above(gap), words, "difference of the two paired differences, by image")
 
 
 def ranking(comparison: Comparison) -> Answer:
@@ -131,23 +132,31 @@ def ranking(comparison: Comparison) -> Answer:
     certain = all(rank.low == rank.high for rank in ranks.values())
     reason = "same order, and every rank by Pi certain (bootstrap by image)"
     words = f"rank by Pi: {words}; Kendall's tau {tau:.2f}"
-    return Answer(status(bool(tau == 1 and certain)), words, reason)
+    return Answer(status(bool(tau == 1 and certain), bool(tau < 1 and certain)), words, reason)
 
 
 def disarming(comparison: Comparison) -> Answer:
-    """Whether changed pixels return more FGSM examples than they cost unchanged images."""
+    """Whether changed pixels return more FGSM examples than they cost unchanged images.
+
+    It is asked at the largest n, and at the n nearest to the paper's largest share of pixels.
+    """
     model = original(comparison)
     counts = comparison.levels("adversarial_pixels", "n", model)
     if not counts:
         return missing("the change of FGSM examples")
-    n = counts[-1]
-    still = comparison.wrong(model, "adversarial_pixels", n=n)
-    back = rate_interval(~still)
-    bounds = f"[{small_percent(back.low)}, {small_percent(back.high)}]"
-    words = f"{small_percent(back.value)} {bounds} of {len(still)} come back at n = {n}"
-    if n not in comparison.levels("pixels", "n", model):
-        return not_comparable(f"unchanged images were not tried at n = {n}", words)
-    lost = rate_interval(comparison.wrong(model, "pixels", n=n))
-    words += f"; the same change loses {small_percent(lost.value)} of the unchanged images"
+    share = PAPER_SHARE * comparison.params.select.side**2
+    words, holds, fails = [], True, False
+    for n in sorted({min(counts, key=lambda count: abs(count - share)), counts[-1]}):
+        still = comparison.wrong(model, "adversarial_pixels", n=n)
+        back = rate_interval(~still)
+        bounds = f"[{small_percent(back.low)}, {small_percent(back.high)}]"
+        words.append(f"{small_percent(back.value)} {bounds} of {len(still)} come back at n = {n}")
+        if n not in comparison.levels("pixels", "n", model):
+            unknown = f"unchanged images were not tried at n = {n}"
+            return not_comparable(unknown, "; ".join(words))
+        lost = rate_interval(comparison.wrong(model, "pixels", n=n))
+        words.append(f"the same change loses {small_percent(lost.value)} of the unchanged images")
+        holds &= back.low > lost.high
+        fails |= back.high < lost.low
     reason = "more come back than are lost: the two intervals do not meet. No defence was needed"
-    return Answer(status(back.low > lost.high), words, reason)
+    return Answer(status(holds, fails), "; ".join(words), reason)

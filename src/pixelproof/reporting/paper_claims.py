@@ -16,7 +16,8 @@ class Claim:
     Attributes:
         words: The claim.
         paper: The paper's figures, and where they are.
-        status: Reproduced where the test says so at 5 %; not reproduced where it does not.
+        status: Reproduced where the interval lies on the claim's side, not reproduced where it lies
+            on the other, undecided where it holds both answers.
         found: The figures here, with 95 % intervals.
         reason: The test, or why there is none.
     """
