@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize, stats
 
-from pixelproof.core.statistics.intervals import Floats, rate_interval, wilson
+from pixelproof.core.statistics.intervals import Floats, wilson, wilson_interval
 
 CHUNK = 2**22  # random numbers at once, which bounds the memory of a resampling
 
@@ -210,7 +210,9 @@ def unpaired_difference(
     Raises:
         ValueError: One of them is empty.
     """
-    first, second = rate_interval(wrong, confidence), rate_interval(other, confidence)
+    if not (wrong.size and other.size):
+        raise ValueError(f"expected images and draws, got {wrong.shape} and {other.shape}")
+    first, second = wilson_interval(wrong, confidence), wilson_interval(other, confidence)
     value = first.value - second.value
     below = np.hypot(first.value - first.low, second.high - second.value)
     above = np.hypot(first.high - first.value, second.value - second.low)

@@ -117,6 +117,17 @@ def rate_interval(wrong: npt.NDArray[np.bool_], confidence: float = 0.95) -> Int
     return Interval(rate, min(rate, low), max(rate, high))
 
 
+def wilson_interval(wrong: npt.NDArray[np.bool_], confidence: float = 0.95) -> Interval:
+    """The rate with Wilson's interval at the effective number of trials, for Newcombe's method.
+
+    Args:
+        wrong: (images, draws), not empty.
+        confidence: Between 0 and 1.
+    """
+    trials, rate = effective_trials(wrong.mean(axis=1), wrong.shape[1]), float(wrong.mean())
+    return Interval(rate, *wilson(rate * trials, trials, confidence))
+
+
 def median_interval(values: Floats, confidence: float = 0.95) -> Interval:
     """The median, with the interval of order statistics, which assumes no distribution.
 
