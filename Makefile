@@ -5,7 +5,7 @@
 .PHONY: help setup data run flow serve ui test test-fast check clean deps schema help-page same accept lock docs
 
 PYTHON ?= python3
-TEST_PROCESSES ?= 2
+TEST_PROCESSES ?= 3
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DO_NOT_TRACK := 1
@@ -94,7 +94,7 @@ test: check
 	pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 test-fast: setup
-	pytest -n $(TEST_PROCESSES) tests/unit
+	pytest -n 2 tests/unit src
 
 clean:
 	@# Records that still wait for the tracking store stay.
