@@ -26,7 +26,11 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-EXACT = ("*.npy", "model.safetensors", "seen.txt", "results.csv", "boundary.csv")
+EXACT = (
+    *("*.npy", "model.safetensors", "seen.txt"),
+    *("results.csv", "boundary.csv", "summary.json"),
+    *("error_rates.svg", "summary.md", "index.html"),
+)
 # Runs all stages in one process, through the command line: the one interface that all revisions
 # have. The toy's data is drawn by the program's own code, so that it is the same for both.
 RUN = """
@@ -107,7 +111,7 @@ def run_toy(source: Path, project: Path) -> dict[str, str]:
 
 
 def exact_results(project: Path) -> dict[str, str]:
-    """The SHA-256 of each file that must be the same bytes: images, changes, weights, figures."""
+    """The SHA-256 of each file that must be the same bytes, from images to report."""
     found = sorted(path for pattern in EXACT for path in project.rglob(pattern))
     return {
         str(path.relative_to(project)): hashlib.sha256(path.read_bytes()).hexdigest()

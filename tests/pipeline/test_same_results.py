@@ -38,7 +38,7 @@ def test_edited_words_are_taken_over_and_edited_results_refused(clone: Path) -> 
     training = next((clone / "src").rglob("training.py"))
     _edit(training, '"""', '"""Words. ')
     assert "finetune@clean" in run(clone, "dvc", "status")
-    assert "27 results are the same" in run(clone, *ACCEPT)
+    assert "31 results are the same" in run(clone, *ACCEPT)
     assert "up to date" in run(clone, "dvc", "status")
 
     run(clone, "git", "commit", "-qam", "words")
@@ -50,6 +50,13 @@ def test_edited_words_are_taken_over_and_edited_results_refused(clone: Path) -> 
     assert (clone / "dvc.lock").read_bytes() == accepted
 
     _edit(training, "WEIGHT_DECAY = 1e-1", "WEIGHT_DECAY = 1e-4")
+    verdict = clone / "src" / "pixelproof" / "reporting" / "verdict.py"
+    _edit(verdict, "itself fool it no more often", "itself fool it not more often")
+    said = run(clone, *ACCEPT, code=1)
+    assert "not the same: reports/index.html" in said, "the report is a result, too"
+    assert (clone / "dvc.lock").read_bytes() == accepted
+    _edit(verdict, "itself fool it not more often", "itself fool it no more often")
+
     _edit(clone / "params.yaml", "learning_rate: 0.05", "learning_rate: 0.04")
     said = run(clone, *ACCEPT, code=1)
     assert "not the code alone has changed, run `dvc repro`: baseline@baseline" in said

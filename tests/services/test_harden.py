@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.support.repository import ENVIRONMENT, run, running
-from tests.support.toys import Toys
+from tests.support.toys import STAGES, Toys
 from tests.support.waiting import busy, wait
 
 
@@ -74,20 +74,6 @@ def edit(root: Path, old: str, new: str) -> None:
     text = (root / "params.yaml").read_text()
     assert text.count(old) == 1
     (root / "params.yaml").write_text(text.replace(old, new))
-
-
-STAGES = {
-    "select",
-    "baseline@baseline",
-    "generate",
-    "finetune@clean",
-    "finetune@stuck-8",
-    "attack@baseline",
-    "evaluate@baseline",
-    "evaluate@clean",
-    "evaluate@stuck-8",
-    "compare",
-}
 
 
 def test_completed_and_nothing_is_left_to_do(repository: Path) -> None:

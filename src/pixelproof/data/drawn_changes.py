@@ -84,7 +84,7 @@ def _write_draws(
     """Draw and store one file; returns the share of drawn pixels that keep their old value."""
     side = images.pixels.shape[2]
     channels = 1 if params.channels == "first" else 3
-    # Without pixels there is nothing to draw; the empty records say so to who reads them.
+    # n = 0 stores empty records, so that a reader finds a file for each arm.
     draws = wanted.draws if wanted.n else 0
     kind = _record_type(side, wanted.values, channels)
     shape = (len(images.ids), wanted.draws, wanted.n)

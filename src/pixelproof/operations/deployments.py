@@ -195,7 +195,7 @@ def read_schedules(client: "SyncPrefectClient", names: list[str]) -> dict[str, l
 
 
 def worker_online(client: "SyncPrefectClient", pool: str, name: str, since: datetime) -> bool:
-    """Whether a worker of the pool has told the server of itself since a moment."""
+    """Whether a worker of the pool has sent a heartbeat since `since`."""
     workers = client.read_workers_for_work_pool(pool)
     seen = [one.last_heartbeat_time for one in workers if one.name == name]
     return any(moment is not None and moment >= since for moment in seen)
