@@ -27,7 +27,13 @@ def repository(toys: Toys, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def environment(root: Path) -> dict[str, str]:
     home = {"PREFECT_HOME": str(root.with_name(f"{root.name}-prefect"))}
+    home["HOLD_TRAINING"] = str(held(root))
     return {key: value for key, value in ENVIRONMENT.items() if key != "PREFECT_API_URL"} | home
+
+
+def held(root: Path) -> Path:
+    """While this file is there, training stands still after its first epoch."""
+    return root.with_name(f"{root.name}-held")
 
 
 def start(root: Path) -> "subprocess.Popen[str]":
@@ -130,13 +136,14 @@ def test_a_new_stage_is_a_task_and_what_may_pass_is_tried_again(repository: Path
 def test_nothing_lives_on_and_the_next_run_resumes(
     repository: Path, number: signal.Signals
 ) -> None:
-    epochs = f"epochs: {100 + number}"
+    epochs = f"epochs: {10 + number}"
     edit(repository, "epochs: 2", epochs)
     checkpoints = repository / "artifacts" / "checkpoints"
     shutil.rmtree(checkpoints, ignore_errors=True)
+    held(repository).touch()
     process = start(repository)
-    wait(lambda: list(checkpoints.glob("*/*/state.pt")), 120)
-    assert running(repository, "stage finetune")
+    wait(lambda: list(checkpoints.glob("*/*/sha256")), 120)
+    assert running(repository, "pixelproof stage")
     assert any("uvicorn" in line for line in left(repository))
     if number == signal.SIGINT:
         os.killpg(process.pid, number)  # Ctrl-C reaches all of a terminal's group
@@ -145,12 +152,13 @@ def test_nothing_lives_on_and_the_next_run_resumes(
     process.communicate(timeout=15 * busy())
     assert process.returncode != 0
     wait(lambda: not left(repository), 1)
-    assert list(checkpoints.glob("*/*/state.pt"))
+    assert list(checkpoints.glob("*/*/sha256"))
+    held(repository).unlink()
     if number == signal.SIGKILL:
         finish(repository)
         for arm in ("clean", "stuck-8"):
             curve = (repository / "plots" / "curves" / f"{arm}.csv").read_text().splitlines()
-            assert len(curve) == 1 + 100 + number
+            assert len(curve) == 1 + 10 + number
         assert not list(checkpoints.glob("*/*/state.pt"))
     edit(repository, epochs, "epochs: 2")
 
