@@ -14,7 +14,7 @@ from pixelproof.params.attack import Attack
 from pixelproof.params.baselines import Baseline
 from pixelproof.params.compare import Compare
 from pixelproof.params.compute import Compute
-from pixelproof.params.evaluate import Evaluate, Grid
+from pixelproof.params.evaluate import Evaluate, Grid, Worst
 from pixelproof.params.finetune import Finetune
 from pixelproof.params.gate import Gate
 from pixelproof.params.generate import Generate
@@ -148,6 +148,7 @@ class Params:
         adversarial = self.evaluate.adversarial_pixels
         if adversarial:
             self._check_room("evaluate.adversarial_pixels", max(adversarial.n), None)
+        self._check_searches()
         reference = self.compare.reference
         counts = {grid.experiment: grid.n for grid in self.grids if grid.models is None}
         known = [name for name in ("pixels", "stuck") if name in counts]
@@ -158,6 +159,21 @@ class Params:
             choose("compare.control", self.compare.control, self.finetune.arms)
         if self.gate is not None and self.finetune.arms:
             self._check_gate(self.gate)
+
+    def _check_searches(self) -> None:
+        """A search for the worst pixels has queries left after its start."""
+        for key in ("worst_pixels", "worst_stuck"):
+            worst: Worst | None = getattr(self.evaluate, key)
+            if worst is None:
+                continue
+            start = self.evaluate.draws + 1
+            start += 1 + 2 * worst.gradient_steps if worst.gradient_steps else 0
+            enough = (
+                f"a number above {start}, since the search starts from {self.evaluate.draws} draws"
+            )
+            if worst.gradient_steps:
+                enough += f" and {worst.gradient_steps} gradient steps"
+            require(worst.queries > start, f"evaluate.{key}.queries", enough, worst.queries)
 
     def _check_gate(self, gate: Gate) -> None:
         choose("gate.challenger", gate.challenger, self.finetune.arms)

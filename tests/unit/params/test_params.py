@@ -106,6 +106,11 @@ BAD = [
     ("evaluate.worst_pixels.values", "offset:256", "evaluate.worst_pixels.values: expected full"),
     ("evaluate.worst_stuck.queries", 0, "evaluate.worst_stuck.queries: expected a number from 1"),
     ("evaluate.worst_stuck.n", [16385], "evaluate.worst_stuck.n: expected at most the 16384"),
+    (
+        "evaluate.worst_stuck.queries",
+        26,
+        "evaluate.worst_stuck.queries: expected a number above 26,",
+    ),
     ("evaluate.worst_stuck.gradient_steps", -1, "gradient_steps: expected a number from 0"),
     ("evaluate.pixels.n", [0], "evaluate.pixels.n: expected numbers of pixels from 1"),
     ("evaluate.pixels.n", [-4], "evaluate.pixels.n: expected"),

@@ -168,8 +168,9 @@ class _Search:
             rows = self._ask(rows, *self._stored(rows, draw, n))
         rows = self._ask(rows, *self._by_chance(rows, fewer, keys, n))
         if gradient_steps:
-            rows = self._ask(rows, *self._by_gradient(rows, fewer, n, gradient_steps))
-            used += 1 + 2 * gradient_steps
+            parts = _parts(n - fewer.positions.shape[1], gradient_steps)
+            rows = self._ask(rows, *self._by_gradient(rows, fewer, parts))
+            used += 1 + 2 * len(parts)
         left = max(0, queries - used)
         by_query = random_words(keys, left + 1, _KEY)
         for query in range(1, left + 1):
@@ -211,23 +212,18 @@ class _Search:
         values = self.budget.chosen(self.images[rows], added, words)
         return torch.cat([held, added], dim=1), torch.cat([fewer.values[rows], values], dim=1)
 
-    def _by_gradient(
-        self, rows: Tensor, fewer: _Record, n: int, steps: int
-    ) -> tuple[Tensor, Tensor]:
+    def _by_gradient(self, rows: Tensor, fewer: _Record, parts: list[int]) -> tuple[Tensor, Tensor]:
         """What fewer pixels did, filled up in steps with those that shrink the lead fastest."""
         positions, values = fewer.positions[rows], fewer.values[rows]
         if not len(rows):
             return positions, values
-        missing = n - positions.shape[1]
-        for part in np.diff(np.linspace(0, missing, steps + 1).round().astype(int)):
-            if not part:
-                continue
+        for part in parts:
             changed = apply_changes(self.images[rows], Changes(positions, values))
             slope = _slope(self.model, changed, self.labels[rows])
             self.asked[rows.cpu().numpy()] += 2
             ends, gain = self.budget.steepest(self.images[rows], slope)
             gain.scatter_(1, positions, -torch.inf)
-            added = gain.topk(int(part), dim=1).indices
+            added = gain.topk(part, dim=1).indices
             chosen = ends.gather(1, added[:, :, None].expand(-1, -1, ends.shape[2]))
             positions = torch.cat([positions, added], dim=1)
             values = torch.cat([values, chosen], dim=1)
@@ -253,6 +249,12 @@ class _Search:
         changed = positions.gather(1, slot)
         new = self.budget.chosen(self.images[rows], changed, random_words(keys[at], count, _VALUE))
         return positions, values.scatter_(1, slot[:, :, None].expand_as(new), new)
+
+
+def _parts(missing: int, steps: int) -> list[int]:
+    """How many pixels each step along the gradient adds: about as many, and no step adds none."""
+    parts = np.diff(np.linspace(0, missing, steps + 1).round().astype(int))
+    return [int(part) for part in parts if part]
 
 
 def _slope(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
