@@ -28,10 +28,17 @@ class Answer(NamedTuple):
     reason: str
 
 
-def paired(comparison: Comparison, wrong: Rates, other: Rates) -> Difference:
-    """The difference of two models or settings, paired by image and draw."""
+def paired(comparison: Comparison, wrong: Rates, other: Rates, *, drawn: bool = True) -> Difference:
+    """The difference of two models or settings, paired by image and draw.
+
+    Args:
+        comparison: For the resamples, and for whether images share their draws.
+        wrong: Of one, (images, draws).
+        other: Of the other, of the same shape.
+        drawn: Whether the columns are draws; unchanged images and attacks have none.
+    """
     compare = comparison.params.compare
-    shared = comparison.params.generate.positions == "shared"
+    shared = drawn and comparison.params.generate.positions == "shared"
     return paired_difference(
         wrong, other, resamples=compare.resamples, seed=compare.seed, by_draw=shared
     )

@@ -87,7 +87,7 @@ def clean_accuracy(comparison: Comparison) -> Answer:
     for name in names:
         right = ~comparison.wrong(name, "clean")
         before = ~comparison.wrong(comparison.params.origin(name), "clean")
-        difference = paired(comparison, right, before)
+        difference = paired(comparison, right, before, drawn=False)
         kept &= difference.low > -MARGIN
         lost |= difference.high <= -MARGIN
         rates = f"{small_percent(before.mean())} to {small_percent(right.mean())}"
@@ -104,7 +104,7 @@ def recovery(comparison: Comparison) -> Answer:
         wrong = comparison.wrong(name, "transfer_fgsm")
         other = comparison.wrong(str(comparison.control_of(name)), "transfer_fgsm")
         if len(wrong) and wrong.shape == other.shape:
-            difference = paired(comparison, wrong, other)
+            difference = paired(comparison, wrong, other, drawn=False)
             better &= difference.high < 0
             worse |= difference.low >= 0
             words.append(
@@ -162,7 +162,7 @@ def augmentation(comparison: Comparison) -> Answer:
     words, useless, helps = [], True, False
     for name, rate, difference in _against_control(comparison, names):
         useless &= difference.low > -SMALL * rate
-        helps |= difference.high < 0
+        helps |= difference.high <= -SMALL * rate
         words.append(f"{name}: {with_p_value(difference)}")
     reason = (
         "none errs less than the control at the reference point by half of the control's rate or "

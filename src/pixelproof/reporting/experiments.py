@@ -122,7 +122,9 @@ def _at_random(setting: Setting, side: int) -> str:
 
 
 def _worst_of(setting: Setting, side: int) -> str:
-    return f"worst, {setting['steps']} queries"
+    values = str(setting["values"])
+    kind = f" {_offset(setting, side)}" if values.startswith("offset:") else ""
+    return f"worst{kind}, {setting['steps']} queries for each n"
 
 
 _FULL = Table(

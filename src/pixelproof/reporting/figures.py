@@ -62,9 +62,10 @@ def error_rates_figure(table: pd.DataFrame, params: Params) -> "Figure":
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis, experiment in zip(axes, panels, strict=False):
         draw = _draw_curves if EXPERIMENTS[experiment].figure == "curve" else _draw_dots
-        draw(axis, experiment, table[table["experiment"] == experiment], params)
-        for beside in _beside(table, experiment):
-            _draw_beside(axis, table[table["experiment"] == beside], params)
+        rows = table[table["experiment"] == experiment]
+        draw(axis, experiment, rows, params)
+        for beside in _beside(rows, table):
+            _draw_beside(axis, beside, params)
     for axis in axes[len(panels) :]:
         axis.axis("off")
     for axis, experiment in zip(axes[::columns], panels[::columns], strict=False):
@@ -85,14 +86,13 @@ def _panels(table: pd.DataFrame) -> list[str]:
     ]
 
 
-def _beside(table: pd.DataFrame, experiment: str) -> list[str]:
-    """The experiments of a table that are drawn into the panel of another."""
-    measured = set(table["experiment"])
-    return [
-        name
-        for name, entry in EXPERIMENTS.items()
-        if entry.beside == experiment and name in measured
-    ]
+def _beside(rows: pd.DataFrame, table: pd.DataFrame) -> list[pd.DataFrame]:
+    """The searches that are drawn into a panel: for the worst of the very changes it shows."""
+    panel = rows.iloc[0]
+    alike = table[(table["values"] == panel["values"]) & (table["area"] == panel["area"])]
+    names = [name for name, entry in EXPERIMENTS.items() if entry.beside == panel["experiment"]]
+    parts = [alike[alike["experiment"] == name] for name in names]
+    return [part for part in parts if len(part)]
 
 
 def _draw_beside(axis: "Axes", rows: pd.DataFrame, params: Params) -> None:

@@ -67,7 +67,7 @@ def summary(ledgers: Ledgers, common: list[str], params: Params) -> dict[str, An
             "error_rate": rate._asdict(),
             "pi": Interval(*pi)._asdict(),
             "flips": _flips(at_reference[model], common),
-            **_worst(worst_cases(ledger, common, side), reference.experiment),
+            **_worst(worst_cases(ledger, common, side), grid.values, grid.area or side),
             **_against(model, params, difference),
         }
     _adjust(models)
@@ -75,9 +75,9 @@ def summary(ledgers: Ledgers, common: list[str], params: Params) -> dict[str, An
     return {"models": models, "reference": point, "control": compare.control}
 
 
-def _worst(cases: list[dict[str, Any]], experiment: str) -> dict[str, Any]:
-    """The worst cases, where any was searched, and Pi of the one beside an experiment."""
-    worst = pi_worst(cases, experiment)
+def _worst(cases: list[dict[str, Any]], values: str, area: int) -> dict[str, Any]:
+    """The worst cases, where any was searched, and Pi of the one at the reference point."""
+    worst = pi_worst(cases, values, area)
     found: dict[str, Any] = {"worst_cases": cases} if cases else {}
     return {**found, "pi_worst": worst} if worst else found
 

@@ -27,7 +27,7 @@ def _rate(row: pd.Series) -> str:
 
 def _grid(table: pd.DataFrame, layout: experiments.Table, side: int) -> Table:
     """A table in the paper's layout: a row a model (and label), a column a setting."""
-    columns = list(dict.fromkeys(table[layout.columns]))
+    columns = sorted(set(table[layout.columns]))
     rows = []
     for key, group in table.groupby(["model", "row"], sort=False):
         cells = {row[layout.columns]: _rate(row) for _, row in group.iterrows()}
@@ -71,12 +71,14 @@ def _measured(comparison: Comparison) -> list[Table]:
 
 
 def _rows_of(table: pd.DataFrame, layout: experiments.Table, side: int) -> pd.DataFrame:
-    """The rows of the experiments that share a table, in the order of their entries."""
+    """The rows of the experiments that share a table: by model, in the order of the entries."""
     names = [name for name, entry in experiments.EXPERIMENTS.items() if entry.table == layout]
-    rows = pd.concat([table[table["experiment"] == name] for name in names])
-    if layout.columns == "epsilon":
-        rows = rows.sort_values("epsilon", kind="stable")
-    return _labelled(rows, side)
+    parts = [
+        table[(table["model"] == model) & (table["experiment"] == name)]
+        for model in dict.fromkeys(table["model"])
+        for name in names
+    ]
+    return _labelled(pd.concat(parts), side) if parts else table
 
 
 def _labelled(rows: pd.DataFrame, side: int) -> pd.DataFrame:

@@ -28,13 +28,13 @@ def worst_cases(ledger: pd.DataFrame, common: list[str], side: int) -> list[dict
     """
     cases = []
     for setting, rows in settings(ledger):
-        beside = EXPERIMENTS[setting["experiment"]].beside
-        images = among(common, rows) if beside else []
+        searched = EXPERIMENTS[setting["experiment"]].beside is not None
+        images = among(common, rows) if searched else []
         if not images:
             continue
         n, values, area = (setting[key] for key in ("n", "values", "area"))
         worst = rate_interval(wrong_by_image(rows, images))
-        drawn = rows_of(ledger, str(beside), n=n, values=values, area=area)
+        drawn = _drawn(ledger, n=n, values=values, area=area)
         random = rate_interval(wrong_by_image(drawn, images)) if len(drawn) else None
         pi = {
             key: pixel_index(rate, n, side, values, area) for key, rate in worst._asdict().items()
@@ -55,12 +55,19 @@ def worst_cases(ledger: pd.DataFrame, common: list[str], side: int) -> list[dict
     return cases
 
 
-def pi_worst(cases: list[dict[str, Any]], experiment: str) -> dict[str, Any] | None:
-    """Pi of the worst case beside an experiment, at the largest n that was searched."""
-    beside = [case for case in cases if EXPERIMENTS[case["experiment"]].beside == experiment]
-    if not beside:
+def _drawn(ledger: pd.DataFrame, **setting: Any) -> pd.DataFrame:
+    """The random draws of a setting, from whichever experiment measured it."""
+    drawn = [name for name, entry in EXPERIMENTS.items() if entry.pi and entry.beside is None]
+    parts = [rows_of(ledger, name, **setting) for name in drawn]
+    return next((rows for rows in parts if len(rows)), ledger[:0])
+
+
+def pi_worst(cases: list[dict[str, Any]], values: str, area: int) -> dict[str, Any] | None:
+    """Pi of the worst case in a range of values and an area, at the largest n searched there."""
+    alike = [case for case in cases if (case["values"], case["area"]) == (values, area)]
+    if not alike:
         return None
-    case = max(beside, key=lambda one: one["n"])
+    case = max(alike, key=_n)
     return {**case["pi"], **{key: case[key] for key in ("n", "queries", "images")}}
 
 
@@ -89,9 +96,9 @@ def worst_words(summary: Mapping[str, Any]) -> list[str]:
             for model, one in measured.items()
         )
         words = f"At random, {changed} change {first[1]} of the answers of {first[0]}"
-        words += f", {worst} that {case['queries']} queries find {first[2]}"
+        words += f", {worst} that a search finds {first[2]}"
         words += "".join(f"; of {model} {random} and {found}" for model, random, found in others)
-        lines.append(f"{words} ({case['images']} images).")
+        lines.append(f"{words} ({case['images']} images, {case['queries']} queries for each n).")
     return lines
 
 

@@ -14,7 +14,7 @@ from pixelproof.evaluation.ledger import LedgerWriter
 from pixelproof.params.project import Params, parse_params
 from pixelproof.reporting.boundary import boundary
 from pixelproof.reporting.claim_answers import Answer
-from pixelproof.reporting.claims_on_hardening import augmentation
+from pixelproof.reporting.claims_on_hardening import augmentation, clean_accuracy, recovery
 from pixelproof.reporting.comparison import Comparison
 from pixelproof.reporting.findings import flips, sensor
 from pixelproof.reporting.gradient_masking import gradient_checks
@@ -23,6 +23,7 @@ from pixelproof.reporting.paper_claims import Claim, claims
 from pixelproof.reporting.results import results
 from pixelproof.reporting.rows import common_images
 from pixelproof.reporting.summary import summary
+from pixelproof.reporting.tables import tables
 from pixelproof.reporting.text import result_name
 from pixelproof.reporting.tradeoff import costs, margins
 
@@ -199,13 +200,36 @@ def augmented(rate: float, control: float, images: int) -> Answer:
     [
         (0.2, 3000, "reproduced"),  # it helps by less than half of the control's rate, for sure
         (0.2, 20, "undecided"),  # too few images to say
-        (0.1, 3000, "not reproduced"),  # it halves the errors
+        (0.1, 3000, "undecided"),  # about half of it: the interval holds both answers
+        (0.1, 100, "undecided"),  # it helps, but nobody can say by how much
+        (0.05, 3000, "not reproduced"),  # a quarter of the errors is left
     ],
 )
 def test_that_augmentation_does_not_help_is_shown_by_a_bound(
     rate: float, images: int, status: str
 ) -> None:
     assert augmented(rate, 0.2, images).status == status
+
+
+def test_unchanged_images_and_attacks_have_no_draws_that_images_could_share(
+    better: Comparison,
+) -> None:
+    shared = replace(better.params, generate=replace(better.params.generate, positions="shared"))
+    for claim in (clean_accuracy, recovery):
+        assert claim(replace(better, params=shared)) == claim(better)
+
+
+def test_the_worst_pixels_stand_beside_the_random_ones_of_their_model(better: Comparison) -> None:
+    stuck = better.table[better.table["experiment"] == "stuck"]
+    parts = [stuck.assign(experiment="worst_stuck", n=n, steps=30, draws=1) for n in (16, 64, 256)]
+    searched = replace(better, table=pd.concat([better.table, *parts]))
+    (shown,) = [one for one in tables(searched, []) if one["title"] == "Stuck pixels"]
+    assert [head.split(" (")[0] for head in shown["head"][2:]] == ["n = 16", "n = 64", "n = 256"]
+    kinds = ["at random", "worst, 30 queries for each n"]
+    assert [row[:2] for row in shown["rows"]] == [
+        [model, kind] for model in ("base", "clean", "seed", "hard") for kind in kinds
+    ]
+    assert shown["rows"][0][2::2] == ["-", "-"]
 
 
 def test_another_seed_of_the_control_is_no_improvement(better: Comparison) -> None:

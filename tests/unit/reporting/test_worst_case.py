@@ -56,10 +56,25 @@ def test_both_rates_are_of_the_common_images_that_were_searched(ledger: pd.DataF
 
 def test_pi_of_the_worst_case_is_that_of_the_largest_n(ledger: pd.DataFrame) -> None:
     cases = worst_cases(ledger, COMMON, 16)
-    found = pi_worst(cases, "stuck")
+    found = pi_worst(cases, "stuck", 16)
     assert found is not None
     assert (found["n"], found["value"]) == (8, 32.0)
-    assert pi_worst(cases, "pixels") is None
+    assert pi_worst(cases, "full", 16) is None
+    assert pi_worst(cases, "stuck", 8) is None
+
+
+def test_a_search_near_the_old_values_stands_beside_draws_of_the_same_offset() -> None:
+    near = {"values": "offset:10"}
+    ledger = pd.DataFrame(
+        [
+            *rows("pixels", 8, "abcd", "abcd", values="full"),
+            *rows("magnitude", 8, "abc", "abcd", values="offset:40"),
+            *rows("magnitude", 8, "b", "abcd", **near),
+            *rows("worst_pixels", 8, "ab", "abcd", steps=30, **near),
+        ]
+    ).astype({"steps": "Int64"})
+    (case,) = worst_cases(ledger, COMMON, 16)
+    assert (case["random"]["value"], case["worst"]["value"]) == (0.25, 0.5)
 
 
 def test_a_line_says_what_random_and_worst_pixels_change(ledger: pd.DataFrame) -> None:
@@ -73,6 +88,7 @@ def test_a_line_says_what_random_and_worst_pixels_change(ledger: pd.DataFrame) -
     }
     assert worst_words(summary) == [
         "At random, 8 stuck pixels (3.1 %) change 75.0 % of the answers of baseline, the worst 8 "
-        "that 30 queries find 100.0 %; of clean 75.0 % and 100.0 % (2 images)."
+        "that a search finds 100.0 %; of clean 75.0 % and 100.0 % (2 images, 30 queries for each "
+        "n)."
     ]
     assert worst_words({"models": {"baseline": {"worst_cases": cases[:1]}}}) == []
