@@ -177,6 +177,16 @@ def test_one_name_for_stage_module_section_and_command(pipeline: Any) -> None:
             assert not rest or rest[0].startswith("${") or hasattr(section, rest[0]), key
 
 
+def test_generate_depends_on_every_experiment_whose_draws_it_makes(pipeline: Any) -> None:
+    drawn = {
+        f"evaluate.{grid.experiment}"
+        for path in [ROOT / "params.yaml", *(ROOT / "profiles").glob("*.yaml")]
+        for grid in load_params(path).grids
+    }
+    assert len(drawn) > 4
+    assert drawn <= set(dependencies.body(pipeline["generate"])["params"])
+
+
 def test_models_are_the_baselines_and_the_arms() -> None:
     for path in [ROOT / "params.yaml", *(ROOT / "profiles").glob("*.yaml")]:
         params = load_params(path)
