@@ -1,6 +1,5 @@
 """Servers on this machine: how each is started, who may reach it, and how one gets in."""
 
-import os
 import secrets
 import socket
 import sys
@@ -160,8 +159,7 @@ def published(path: Path, access: Mapping[str, str]) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     partial.unlink(missing_ok=True)
-    os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    with hold(partial, busy):  # the file keeps its lock when it gets its final name
+    with hold(partial, busy, private=True):  # the file keeps its lock when it gets its final name
         partial.write_text("".join(f"{name}={value}\n" for name, value in access.items()), "utf-8")
         partial.replace(path)
         try:

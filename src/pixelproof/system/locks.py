@@ -3,6 +3,7 @@
 import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -11,7 +12,9 @@ from pixelproof.errors import PixelproofError
 
 
 @contextmanager
-def hold(path: Path, busy: PixelproofError, seconds: float = 0.0) -> Iterator[None]:
+def hold(
+    path: Path, busy: PixelproofError, seconds: float = 0.0, *, private: bool = False
+) -> Iterator[None]:
     """Hold a lock while the block runs.
 
     Args:
@@ -19,13 +22,15 @@ def hold(path: Path, busy: PixelproofError, seconds: float = 0.0) -> Iterator[No
             it is missing.
         busy: Is raised where another process holds the lock.
         seconds: How long to wait for that process first.
+        private: Whether only this user may read the file, from the moment it is made.
 
     Raises:
         PixelproofError: `busy`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # Without flock filelock would fall back to a file that a killed process leaves locked.
-    lock = FileLock(path, timeout=seconds, fallback_to_soft=False)
+    on = partial(FileLock, path, timeout=seconds, fallback_to_soft=False)
+    lock = on(mode=0o600) if private else on()
     try:
         lock.acquire()
     except Timeout:

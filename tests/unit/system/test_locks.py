@@ -1,3 +1,4 @@
+import os
 import signal
 import subprocess
 import sys
@@ -59,3 +60,12 @@ def test_who_asks_is_not_taken_for_the_holder(tmp_path: Path) -> None:
     with path.open() as other:
         fcntl.flock(other, fcntl.LOCK_SH)  # as `is_held` of another process
         assert not is_held(path)
+
+
+def test_a_private_lock_is_never_another_user_s_to_read(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with hold(tmp_path / "private", BUSY, private=True):
+            assert (tmp_path / "private").stat().st_mode & 0o777 == 0o600
+    finally:
+        os.umask(before)
