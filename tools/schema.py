@@ -19,7 +19,7 @@ from typing import Any, get_args, get_type_hints
 from pydantic.json_schema import GenerateJsonSchema
 from ruamel.yaml import YAML
 
-from pixelproof.params.project import PARAMS, Params
+from pixelproof.params.project import ADAPTER, Params
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = ROOT / "profiles" / "params.schema.json"
@@ -56,7 +56,7 @@ def sections(kind: Any) -> Iterator[type]:
 
 def schema() -> dict[str, Any]:
     """The schema, with a text for each section and each key, in the order of params.yaml."""
-    made = PARAMS.json_schema(schema_generator=Untitled)
+    made = ADAPTER.json_schema(schema_generator=Untitled)
     order, keys = YAML(typ="safe").load(ROOT / "params.yaml"), made["properties"]
     made["properties"] = {key: keys[key] for key in [*order, *keys]}
     for section in sections(Params):

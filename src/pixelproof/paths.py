@@ -1,7 +1,8 @@
-"""Where the stages put what they make, relative to the folder of `dvc.yaml`."""
+"""Where the parameters are and where the stages put what they make, in the project's folder."""
 
 from pathlib import Path
 
+PARAMS = Path("params.yaml")
 IMAGES = Path("artifacts/images")
 MODELS = Path("artifacts/models")
 CHANGES = Path("artifacts/changes")

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from pixelproof.errors import IntegrityError
 from pixelproof.params.project import load_params
+from pixelproof.paths import PARAMS
 from pixelproof.system import git
 
-PARAMS = Path("params.yaml")
 _CODE = re.compile(r"python:[\w.]+:\w+", re.ASCII)
 
 

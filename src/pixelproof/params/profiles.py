@@ -8,10 +8,10 @@ from pathlib import Path
 from pixelproof.errors import DataError, ParameterError
 from pixelproof.params.project import load_params
 from pixelproof.params.validation import nearest
+from pixelproof.paths import PARAMS
 from pixelproof.system import files, git
 from pixelproof.system.dvc import LOCK, forget_stages, stage_names
 
-PARAMS = Path("params.yaml")
 PROFILES = Path("profiles")
 DEFAULT = "elpv"
 _SCHEMA = re.compile(r"# yaml-language-server: \$schema=(?!\w+://)(\S+)")  # what editors go by

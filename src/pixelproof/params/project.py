@@ -23,6 +23,7 @@ from pixelproof.params.models import Model
 from pixelproof.params.section import in_words, section
 from pixelproof.params.select import Select
 from pixelproof.params.validation import choose, require
+from pixelproof.paths import PARAMS
 
 SHOWN = 10  # of many names, in an error
 
@@ -183,7 +184,7 @@ class Params:
         require(another, "gate.challenger", "another arm than the control", gate.challenger)
 
 
-PARAMS = TypeAdapter(Params)
+ADAPTER = TypeAdapter(Params)
 
 
 def parse_params(content: object) -> Params:
@@ -199,12 +200,12 @@ def parse_params(content: object) -> Params:
         ParameterError: A key is unknown, missing or out of its range; names the key.
     """
     try:
-        return PARAMS.validate_python(content)
+        return ADAPTER.validate_python(content)
     except ValidationError as error:
         raise ParameterError(in_words(error, Params)) from None
 
 
-def load_params(path: Path = Path("params.yaml")) -> Params:
+def load_params(path: Path = PARAMS) -> Params:
     """Read and validate `params.yaml`, by the rules of YAML 1.2 as DVC does.
 
     Raises:

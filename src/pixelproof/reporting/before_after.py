@@ -18,7 +18,7 @@ from pixelproof.evaluation.ledger import wrong_by_image
 from pixelproof.params.compare import Compare, Reference
 from pixelproof.params.generate import Generate
 from pixelproof.reporting.experiments import described
-from pixelproof.reporting.rows import SETTING, of_split
+from pixelproof.reporting.rows import SETTING, of_split, rows_of
 from pixelproof.reporting.wording import share
 
 DRAWN_BY = ("test_seed", "positions", "channels")  # what test draws of an image depend on
@@ -158,14 +158,6 @@ def _words(setting: Mapping[str, Any], side: int | None) -> str:
     return " ".join(words)
 
 
-def _rows(ledger: pd.DataFrame, setting: Mapping[str, Any]) -> pd.DataFrame:
-    chosen = pd.Series(True, index=ledger.index)
-    for column, value in setting.items():
-        same = ledger[column].isna() if value is None else ledger[column] == value
-        chosen &= same.fillna(False).astype(bool)
-    return ledger[chosen]
-
-
 def _compare(
     first: Side,
     second: Side,
@@ -173,7 +165,7 @@ def _compare(
     setting: Mapping[str, Any],
 ) -> tuple[Any, ...] | None:
     """The fields of `Against` from `rates` on; None where one side has no image."""
-    rows = [_rows(ledger, setting) for ledger in ledgers]
+    rows = [rows_of(ledger, **setting) for ledger in ledgers]
     images = [sorted(chosen["image"].unique()) for chosen in rows]
     shared = sorted(set(images[0]) & set(images[1]))
     if not all(images):

@@ -15,9 +15,9 @@ from pixelproof.reporting.claim_answers import (
     status,
 )
 from pixelproof.reporting.comparison import Comparison
+from pixelproof.reporting.experiments import COMPARED_N
 from pixelproof.reporting.wording import small_percent, with_p_value
 
-COMPARED_N = 64  # changed pixels, the largest number in Table 10
 MARGIN = 0.02  # of clean accuracy, within which it is "kept"
 
 

@@ -12,7 +12,7 @@ from pixelproof.evaluation.ledger import wrong_by_image
 from pixelproof.params.project import Params
 from pixelproof.reporting.boundary import distances
 from pixelproof.reporting.results import counted_images
-from pixelproof.reporting.rows import Ledgers
+from pixelproof.reporting.rows import Ledgers, rows_of
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,7 @@ class Comparison:
 
     def wrong(self, model: str, experiment: str, **setting: Any) -> npt.NDArray[np.bool_]:
         """Which draws of which images are wrong, (images, draws), in one setting."""
-        ledger = self.ledgers[model]
-        chosen = ledger["experiment"] == experiment
-        for column, value in setting.items():
-            chosen &= ledger[column] == value
-        rows = ledger[chosen.fillna(False)]
+        rows = rows_of(self.ledgers[model], experiment, **setting)
         return wrong_by_image(rows, counted_images(rows, self.common, experiment))
 
     def at_reference(self, model: str) -> npt.NDArray[np.bool_]:
@@ -72,9 +68,5 @@ def wrong_by_id(
     comparison: Comparison, model: str, experiment: str, **setting: Any
 ) -> dict[str, bool]:
     """By image, whether a model gets it wrong in one setting of an attack, one draw each."""
-    ledger = comparison.ledgers[model]
-    chosen = ledger["experiment"] == experiment
-    for column, value in setting.items():
-        chosen &= ledger[column] == value
-    rows = ledger[chosen.fillna(False)]
+    rows = rows_of(comparison.ledgers[model], experiment, **setting)
     return dict(zip(rows["image"], rows["prediction"] != rows["label"], strict=True))

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pixelproof.errors import DataError
 
+COMPARED_N = 64  # changed pixels, the largest number in the paper's Table 10
 Setting = Mapping[str, Any]  # experiment, epsilon, steps, n, values, area, as far as they apply
 
 

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pixelproof.paths import IMAGES, LEDGER, METRICS, MODELS
+from pixelproof.paths import IMAGES, LEDGER, METRICS, MODELS, PARAMS
 from pixelproof.system import dvc, files, git
 from pixelproof.system.dvc import LOCK, Stages, pointer_hash, stages_of
 
 CODE = "src/"  # the code of the stages, with the templates
-PARAMS = Path("params.yaml")
 SHOWN = 4  # differences of one kind that are named
 
 

@@ -23,11 +23,12 @@ def of_split(ledger: pd.DataFrame, split: str) -> pd.DataFrame:
 
 
 def rows_of(ledger: pd.DataFrame, experiment: str, **setting: Any) -> pd.DataFrame:
-    """The rows of a ledger in one experiment and setting."""
+    """The rows of a ledger in one experiment and setting; None is where a column is empty."""
     chosen = ledger["experiment"] == experiment
     for column, value in setting.items():
-        chosen &= ledger[column] == value
-    return ledger[chosen.fillna(False)]
+        same = ledger[column].isna() if value is None else ledger[column] == value
+        chosen &= same.fillna(False).astype(bool)
+    return ledger[chosen]
 
 
 def common_images(ledgers: Ledgers, limit: int | None = None, split: str = "held-out") -> list[str]:

@@ -5,13 +5,12 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pixelproof.core.pixel_changes import parse_values
-from pixelproof.reporting.experiments import described
+from pixelproof.reporting.experiments import COMPARED_N, described
 from pixelproof.system import files
 
 if TYPE_CHECKING:
     import pandas as pd
 
-COMPARED_N = 64  # the paper's largest number of changed pixels, tracked beside the reference point
 Metric = tuple[str, float, int]
 
 
