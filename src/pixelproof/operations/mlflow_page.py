@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import time
 import urllib.request
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +11,7 @@ from urllib.parse import quote
 from pixelproof.errors import ServiceError
 from pixelproof.operations.servers import (
     Server,
+    answers,
     free_port,
     mlflow_readers,
     mlflow_server,
@@ -85,15 +85,10 @@ def _serve_page(server: Server, path: Path) -> None:
 
 
 def _wait_for(url: str, process: "subprocess.Popen[bytes]") -> None:
-    end = time.monotonic() + UI_SECONDS
-    while time.monotonic() < end:
-        if process.poll() is not None:
-            raise ServiceError(
-                f"the MLflow server ended with {process.returncode}; see mlruns/server.log"
-            )
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except OSError:
-            time.sleep(0.2)
+    if answers(url, process, UI_SECONDS):
+        return
+    if process.poll() is not None:
+        raise ServiceError(
+            f"the MLflow server ended with {process.returncode}; see mlruns/server.log"
+        )
     raise ServiceError(f"{url} did not answer within {UI_SECONDS:.0f} s")

@@ -2,8 +2,11 @@
 
 import secrets
 import socket
+import subprocess
 import sys
 import tempfile
+import time
+import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -125,6 +128,22 @@ def mlflow_readers(server: Server, path: Path) -> str:
     if "MLFLOW_TRACKING_PASSWORD" in server.access:
         return f"log in as {USER} with MLFLOW_TRACKING_PASSWORD of {path}"
     return "every user of this machine can read and change it; --mlflow-auth asks for a password"
+
+
+def answers(url: str, process: "subprocess.Popen[bytes]", seconds: float) -> bool:
+    """Wait until a server that was started answers.
+
+    Returns:
+        Whether it does; False where its process has ended, or that many seconds have passed.
+    """
+    end = time.monotonic() + seconds
+    while process.poll() is None and time.monotonic() < end:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return True
+        except OSError:
+            time.sleep(0.1)
+    return False
 
 
 @contextmanager

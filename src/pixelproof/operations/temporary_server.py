@@ -2,15 +2,13 @@
 
 import os
 import subprocess
-import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
-from pixelproof.operations.servers import free_port, prefect_server
+from pixelproof.operations.servers import answers, free_port, prefect_server
 from pixelproof.system.processes import bound
 from pixelproof.system.surroundings import check_home
 
@@ -34,7 +32,9 @@ def temporary_server() -> Iterator[None]:
     process = subprocess.Popen(bound(own.command), env=environment, start_new_session=True)
     url, password = own.access[PREFECT_API_URL.name], own.access[PREFECT_API_AUTH_STRING.name]
     try:
-        _wait_for(f"{url}/health", process)
+        if not answers(f"{url}/health", process, SERVER_SECONDS):
+            problem = "the temporary Prefect server did not start; set PREFECT_API_URL"
+            raise SystemExit(f"pixelproof: {problem}")
         with temporary_settings({PREFECT_API_URL: url, PREFECT_API_AUTH_STRING: password}):
             yield
             APILogWorker.drain_all(timeout=10)  # else the last lines find no server
@@ -45,14 +45,3 @@ def temporary_server() -> Iterator[None]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def _wait_for(url: str, process: "subprocess.Popen[bytes]") -> None:
-    end = time.monotonic() + SERVER_SECONDS
-    while process.poll() is None and time.monotonic() < end:
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except OSError:
-            time.sleep(0.1)
-    raise SystemExit("pixelproof: the temporary Prefect server did not start; set PREFECT_API_URL")

@@ -14,7 +14,6 @@ from pixelproof.system import files
 from pixelproof.system.processes import bound, environment
 
 LOCK = Path("dvc.lock")
-ITEMS = ("baseline", "finetune", "attack", "evaluate")  # the stages that have one item a model
 _POINTER_KEYS = {"outs", "md5", "size", "nfiles", "hash", "path"}
 Stages = Mapping[str, Mapping[str, Any]]
 
@@ -140,7 +139,7 @@ def forget_stages(known: Collection[str]) -> list[str]:
     yaml.default_flow_style = False  # as DVC writes it
     content = _parse_lock(yaml, LOCK.read_bytes())
     stages = content["stages"]
-    gone = [name for name in stages if name.split("@")[0] in ITEMS and name not in known]
+    gone = [name for name in stages if "@" in name and name not in known]
     for name in gone:
         del stages[name]
     if gone:
