@@ -21,9 +21,10 @@ import numpy as np
 import torch
 
 from pixelproof.core.attacks.fgsm import fgsm
+from pixelproof.core.pixel_changes import apply_in_place
 from pixelproof.data.drawn_changes import Wanted, load_change_set, write_change_set
 from pixelproof.data.image_set import ImageSet
-from pixelproof.evaluation.prediction import attack_batches, predict, without_ids
+from pixelproof.evaluation.prediction import Int64, attack_batches, predict, without_ids
 from pixelproof.models.baseline import open_classifier
 from pixelproof.models.devices import DeviceImages, describe_device, find_device
 from pixelproof.models.recipe import Recipe
@@ -87,8 +88,11 @@ def main() -> None:
     pixels = DeviceImages(images.pixels, device)
     targets, rows = images.labels, np.arange(arguments.images)
 
+    def change(batch: torch.Tensor, part: Int64) -> None:
+        apply_in_place(batch, changes.take(part, 0, N).to(device))
+
     def evaluate() -> None:
-        predict(classifier, pixels, targets, 4 * arguments.batch, ignore, changes, rows, 0, N)
+        predict(classifier, pixels, targets, 4 * arguments.batch, ignore, change, rows)
 
     def attack() -> None:
         fool, size = without_ids(fgsm, epsilon=8), arguments.batch

@@ -177,6 +177,12 @@ def test_one_name_for_stage_module_section_and_command(pipeline: Any) -> None:
             assert not rest or rest[0].startswith("${") or hasattr(section, rest[0]), key
 
 
+def test_attack_depends_on_no_draw(pipeline: Any) -> None:
+    deps = set(dependencies.body(pipeline["attack"])["deps"])
+    assert "src/pixelproof/core/attacks/fgsm.py" in deps
+    assert not {one for one in deps if "pixel_changes" in one or "drawn_changes" in one}
+
+
 def test_generate_depends_on_every_experiment_whose_draws_it_makes(pipeline: Any) -> None:
     drawn = {
         f"evaluate.{grid.experiment}"

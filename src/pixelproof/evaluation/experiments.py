@@ -17,12 +17,12 @@ from pixelproof.core.pixel_changes import Channels, apply_changes
 from pixelproof.data.adversarial_sets import load_adversarial_set
 from pixelproof.data.drawn_changes import ChangeSet, draws_name, load_change_set
 from pixelproof.evaluation.attacks import ATTACKS
+from pixelproof.evaluation.boundary import boundary_distances
 from pixelproof.evaluation.measurement import Measurement, Strength, first
 from pixelproof.evaluation.prediction import (
     Int64,
     Predictions,
     Update,
-    boundary_distances,
     judge_examples,
 )
 from pixelproof.models.devices import DeviceImages

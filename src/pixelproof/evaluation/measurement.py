@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from pixelproof.core.pixel_changes import apply_in_place
 from pixelproof.data.drawn_changes import ChangeSet
 from pixelproof.data.image_set import ImageSet, hex_id
 from pixelproof.evaluation.ledger import LedgerWriter
@@ -115,9 +117,14 @@ class Measurement:
         draw: int = 0,
         n: int = 0,
     ) -> Predictions:
-        """Predict images, unchanged or with n pixels changed; see `prediction.predict`."""
+        """Predict images, unchanged or with the first n pixels of a draw changed."""
+
+        def change(batch: Tensor, part: Int64) -> None:
+            if changes is not None:
+                apply_in_place(batch, changes.take(part, draw, n).to(images.device))
+
         size = self.evaluate.batch_size
-        return predict(self.classifier, images, targets, size, self.update, changes, rows, draw, n)
+        return predict(self.classifier, images, targets, size, self.update, change, rows)
 
     def attack(self, experiment: str, strength: Strength) -> None:
         """Attack the model on the images that it classifies right, and add what it answers."""

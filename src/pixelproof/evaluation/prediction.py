@@ -8,17 +8,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pixelproof.core.attacks.boundary import boundary_distance
-from pixelproof.core.counter_random import UInt64
-from pixelproof.core.pixel_changes import apply_in_place
-from pixelproof.data.drawn_changes import ChangeSet
 from pixelproof.errors import NumericalError
 from pixelproof.models.classifier import Classifier
 from pixelproof.models.devices import DeviceImages
 
 UInt8 = npt.NDArray[np.uint8]
+UInt64 = npt.NDArray[np.uint64]
 Int64 = npt.NDArray[np.int64]
 Update = Callable[[int], object]
+Change = Callable[[Tensor, Int64], object]  # changes a batch in place, given its rows
 # Makes adversarial examples of a classifier, uint8 images, their true classes and their ids.
 Attack = Callable[[Classifier, Tensor, Tensor, UInt64], Tensor]
 
@@ -51,12 +49,10 @@ def predict(
     targets: Int64,
     batch_size: int,
     update: Update,
-    changes: ChangeSet | None = None,
+    change: Change | None = None,
     rows: Int64 | None = None,
-    draw: int = 0,
-    n: int = 0,
 ) -> Predictions:
-    """Predict images, unchanged or with n pixels changed.
+    """Predict images, unchanged or changed.
 
     Args:
         classifier: In eval mode.
@@ -64,10 +60,9 @@ def predict(
         targets: (M,) the classifier's index of each image's true class.
         batch_size: The largest batch.
         update: Called with the number of images done.
-        changes: Stored draws for the M images, or None for the images as they are.
+        change: Is given each batch, (B, 3, H, W) uint8, and its rows among the M images; None
+            leaves the images as they are.
         rows: Which images, (N,); all by default.
-        draw: Which draw.
-        n: How many of the draw's pixels.
 
     Returns:
         Predictions for the N images, in their order.
@@ -84,8 +79,8 @@ def predict(
     for start in range(0, len(chosen), batch_size):
         part = chosen[start : start + batch_size]
         batch = images.take(part)
-        if changes is not None:
-            apply_in_place(batch, changes.take(part, draw, n).to(images.device))
+        if change is not None:
+            change(batch, part)
         with torch.inference_mode():
             logits = classifier(batch)
         judged = _judge(logits, torch.from_numpy(targets[part]).to(images.device))
@@ -150,26 +145,3 @@ def without_ids(attack: Callable[..., Tensor], **setting: int) -> Attack:
         return attack(model, images, labels, **setting)
 
     return examples
-
-
-def boundary_distances(
-    classifier: Classifier,
-    images: DeviceImages,
-    targets: Int64,
-    batch_size: int,
-    update: Update,
-    rows: Int64,
-) -> npt.NDArray[np.float32]:
-    """The first-order distance of images to the decision boundary; arguments as above.
-
-    Returns:
-        (N,) Euclidean distances where a value spans 0..1.
-    """
-    classifier.requires_grad_(False)
-    distances = [np.empty(0, np.float32)]
-    for start in range(0, len(rows), batch_size):
-        part = rows[start : start + batch_size]
-        truth = torch.from_numpy(targets[part]).to(images.device)
-        distances.append(boundary_distance(classifier, images.take(part), truth).cpu().numpy())
-        update(len(part))
-    return np.concatenate(distances)
