@@ -16,7 +16,7 @@ from pixelproof.reporting.claim_answers import (
 )
 from pixelproof.reporting.comparison import Comparison
 from pixelproof.reporting.experiments import COMPARED_N
-from pixelproof.reporting.wording import small_percent, with_p_value
+from pixelproof.reporting.wording import p_value, small_percent, with_p_value
 
 MARGIN = 0.02  # of clean accuracy, within which it is "kept"
 
@@ -132,16 +132,16 @@ def boundary(comparison: Comparison) -> Answer:
         gap = gap[np.isfinite(gap)]
         compare = comparison.params.compare
         p = sign_flip_p_value(gap.to_numpy(), compare.resamples, compare.seed)
-        for mean, p_value in (
+        for mean, chance in (
             (row["difference_to_baseline"], row["p_value"]),
             (gap.mean(), p),
         ):
-            further &= bool(mean > 0 and p_value < 0.05)
-            nearer |= bool(mean < 0 and p_value < 0.05)
+            further &= bool(mean > 0 and chance < 0.05)
+            nearer |= bool(mean < 0 and chance < 0.05)
         words.append(
             f"{name}: median {row['median']:.3g}, mean {row['difference_to_baseline']:+.3g} "
-            f"against its original (p = {row['p_value']:.2g}), {gap.mean():+.3g} against the "
-            f"control (p = {p:.2g})"
+            f"against its original (p = {p_value(row['p_value'])}), {gap.mean():+.3g} against the "
+            f"control (p = {p_value(p)})"
         )
     reason = (
         "first-order distance, paired by image, sign flips: further than under the original and "

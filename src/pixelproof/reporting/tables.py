@@ -9,7 +9,16 @@ from pixelproof.core.statistics.ranks import rank_intervals
 from pixelproof.reporting import experiments
 from pixelproof.reporting.comparison import Comparison
 from pixelproof.reporting.gradient_masking import Check
-from pixelproof.reporting.wording import bounds, estimate, interval, margin, percent, points, share
+from pixelproof.reporting.wording import (
+    estimate,
+    interval,
+    margin,
+    p_value,
+    percent,
+    percent_interval,
+    points,
+    share,
+)
 
 TRAINING = (
     "Protocol paper: other changes of the very images that were trained on, as in the paper's "
@@ -20,9 +29,9 @@ Table = dict[str, Any]
 
 
 def _rate(row: pd.Series) -> str:
-    interval = bounds(100 * row["error_low"], 100 * row["error_high"])
+    rate = percent_interval(row["error_rate"], row["error_low"], row["error_high"], digits=2)
     total = int(row["images"]) * int(row["draws"])
-    return f"{percent(row['error_rate'], 2)} {interval} · {int(row['wrong'])} of {total}"
+    return f"{rate} · {int(row['wrong'])} of {total}"
 
 
 def _grid(table: pd.DataFrame, layout: experiments.Table, side: int) -> Table:
@@ -98,14 +107,14 @@ def _beyond_control(comparison: Comparison) -> Table:
         ):
             if key in entry:
                 gap = entry[key]
-                adjusted = f"{gap['p_value_holm']:.2g}" if "p_value_holm" in gap else "-"
+                adjusted = p_value(gap["p_value_holm"]) if "p_value_holm" in gap else "-"
                 total = f"{gap['images']} × {gap['draws']}"
                 rows.append(
                     [
                         model,
                         name,
                         points(gap, 2),
-                        f"{gap['p_value']:.2g}",
+                        p_value(gap["p_value"]),
                         adjusted,
                         total,
                     ]
@@ -159,7 +168,7 @@ def _ranking(comparison: Comparison) -> Table:
                 f"{rank.value:.0f} [{rank.low:.0f} to {rank.high:.0f}]",
                 f"{int(wrong[model].sum())} of {wrong[model].size}",
                 f"{int(wrong[model].any(axis=1).sum())} of {len(wrong[model])}",
-                _accuracy(clean),
+                percent_interval(clean["value"], clean["low"], clean["high"]),
                 " · ".join(
                     f"{label} {percent(rate['value'])}" for label, rate in entry["recall"].items()
                 )
@@ -206,10 +215,6 @@ def _masking(checks: list[Check]) -> Table:
     }
 
 
-def _accuracy(entry: Any) -> str:
-    return f"{percent(entry['value'])} {bounds(100 * entry['low'], 100 * entry['high'], 1)}"
-
-
 def _boundary(comparison: Comparison) -> Table:
     rows = []
     for _, row in comparison.boundary.iterrows():
@@ -220,7 +225,7 @@ def _boundary(comparison: Comparison) -> Table:
                 str(row["images"]),
                 interval(row["median"], row["low"], row["high"], digits=3),
                 "-" if pd.isna(gap) else f"{gap:+.3f}",
-                "-" if pd.isna(gap) else f"{row['p_value']:.2g}",
+                "-" if pd.isna(gap) else p_value(row["p_value"]),
             ]
         )
     return {

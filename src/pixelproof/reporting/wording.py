@@ -105,6 +105,24 @@ def points(entry: Mapping[str, float], digits: int = 1) -> str:
     return in_points(entry["difference"], entry["low"], entry["high"], digits=digits)
 
 
+def percent_interval(value: float, low: float, high: float, digits: int = 1) -> str:
+    """A rate in percent with the bounds of its interval.
+
+    >>> percent_interval(0.884, 0.853, 0.911)
+    '88.4 % [85.3, 91.1]'
+    """
+    return f"{percent(value, digits)} {bounds(100 * low, 100 * high, digits)}"
+
+
+def p_value(p: float) -> str:
+    """A p-value with two digits.
+
+    >>> p_value(0.0312)
+    '0.031'
+    """
+    return f"{p:.2g}"
+
+
 def in_points(value: float, low: float, high: float, digits: int = 1) -> str:
     """A difference of rates in points with its interval, without the word.
 
@@ -122,7 +140,7 @@ def with_p_value(difference: "Difference") -> str:
     '-4.30 points [-6.10, -2.70], p = 0.0001'
     """
     shown = bounds(100 * difference.low, 100 * difference.high, sign="+")
-    return f"{100 * difference.value:+.2f} points {shown}, p = {difference.p_value:.2g}"
+    return f"{100 * difference.value:+.2f} points {shown}, p = {p_value(difference.p_value)}"
 
 
 def margin(share_of_all: float) -> str:

@@ -16,7 +16,7 @@ from pixelproof.paths import LEDGER
 from pixelproof.reporting.before_after import Against, Side, compare_sides
 from pixelproof.reporting.provenance import Origin, data_folder, revision_origin, run_origin
 from pixelproof.reporting.text import align
-from pixelproof.reporting.wording import in_points
+from pixelproof.reporting.wording import in_points, p_value
 from pixelproof.tracking.client import OLDEST_FIRST, Tracker
 from pixelproof.tracking.store import check_store, plain
 
@@ -57,7 +57,7 @@ def _text(first: Side, second: Side, comparisons: list[Against]) -> str:
                 compared.setting,
                 *(f"{100 * rate:.2f}" for rate in compared.rates),
                 in_points(gap.value, gap.low, gap.high, 2),
-                f"{gap.p_value:.2g}",
+                p_value(gap.p_value),
                 " | ".join(dict.fromkeys(sizes)),
                 "paired" if compared.paired else "unpaired",
                 compared.why,
