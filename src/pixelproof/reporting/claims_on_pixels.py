@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from scipy import stats
-
 from pixelproof.core.statistics.intervals import rate_interval
 from pixelproof.core.statistics.ranks import rank_intervals
 from pixelproof.reporting.claim_answers import (
@@ -115,6 +113,8 @@ def magnitude_or_area(comparison: Comparison) -> Answer:
 
 def ranking(comparison: Comparison) -> Answer:
     """Whether Pi and clean accuracy put the originals in the same order."""
+    from scipy import stats  # slow to import, and rarely needed
+
     originals = list(comparison.params.baselines)
     if len(originals) < 3:
         return not_comparable("a ranking needs three originals; these are hardened from one")

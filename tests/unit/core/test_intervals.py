@@ -19,6 +19,7 @@ from pixelproof.core.statistics.intervals import (
     balanced_accuracy,
     clopper_pearson,
     effective_trials,
+    median_interval,
     rate_interval,
     wilson,
 )
@@ -419,3 +420,9 @@ def test_a_tie_leaves_the_rank_open() -> None:
     assert ranks["one"][1:] == (1, 2), "that it is ahead of the second is not certain"
     assert ranks["two"][1:] == (1, 2)
     assert ranks["three"][1:] == (3, 3)
+
+
+@pytest.mark.parametrize("count", [1, 5, 6, 40, 1000])
+def test_the_median_s_bounds_are_the_order_statistics_of_the_binomial(count: int) -> None:
+    rank = max(1, int(stats.binom.ppf(0.025, count, 0.5)))
+    assert median_interval(np.arange(count) + 1.0)[1:] == (rank, count + 1 - rank)

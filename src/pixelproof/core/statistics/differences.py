@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize, stats
+from scipy import special
 
 from pixelproof.core.statistics.intervals import Floats, wilson, wilson_interval
 
@@ -47,9 +47,11 @@ def paired_proportions_interval(
     >>> [round(bound, 4) for bound in paired_proportions_interval(0, 0, 100)]
     [-0.037, 0.037]
     """
+    from scipy import optimize  # slow to import
+
     if trials < 1 or min(more, less) < 0 or more + less > trials:
         raise ValueError(f"expected counts of {trials} pairs, got {more} and {less}")
-    z = float(stats.norm.ppf(0.5 + confidence / 2))
+    z = float(special.ndtri(0.5 + confidence / 2))
     value = (more - less) / trials
 
     def excess(difference: float, sign: float) -> float:

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special  # scipy.stats takes half a second to import
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -31,7 +31,7 @@ def wilson(successes: float, trials: float, confidence: float = 0.95) -> tuple[f
     >>> [round(bound, 4) for bound in wilson(10, 100)]
     [0.0552, 0.1744]
     """
-    z = stats.norm.ppf(0.5 + confidence / 2)
+    z = special.ndtri(0.5 + confidence / 2)
     p = successes / trials
     centre = p + z * z / (2 * trials)
     half = z * np.sqrt(p * (1 - p) / trials + z * z / (4 * trials * trials))
@@ -58,8 +58,8 @@ def clopper_pearson(
     [0.049, 0.1762]
     """
     tail, failures = (1 - confidence) / 2, trials - successes
-    low = stats.beta.ppf(tail, successes, failures + 1) if successes > 0 else 0.0
-    high = stats.beta.isf(tail, successes + 1, failures) if failures > 0 else 1.0
+    low = special.betaincinv(successes, failures + 1, tail) if successes > 0 else 0.0
+    high = special.betainccinv(successes + 1, failures, tail) if failures > 0 else 1.0
     return float(low), float(high)
 
 
@@ -111,7 +111,7 @@ def rate_interval(wrong: npt.NDArray[np.bool_], confidence: float = 0.95) -> Int
     trials = effective_trials(rates, wrong.shape[1])
     upper = 0.5 + confidence / 2
     known, all_draws = max(1, len(rates) - 1), max(1, wrong.size - 1)
-    trials *= float(stats.t.ppf(upper, all_draws) / stats.t.ppf(upper, known)) ** 2
+    trials *= float(special.stdtrit(all_draws, upper) / special.stdtrit(known, upper)) ** 2
     rate = float(wrong.mean())
     low, high = clopper_pearson(rate * trials, trials, confidence)
     return Interval(rate, min(rate, low), max(rate, high))
@@ -144,7 +144,8 @@ def median_interval(values: Floats, confidence: float = 0.95) -> Interval:
     if len(values) == 0:
         raise ValueError("expected one or more values, got none")
     ordered = np.sort(values)
-    rank = max(1, int(stats.binom.ppf((1 - confidence) / 2, len(ordered), 0.5)))
+    below = special.bdtr(np.arange(len(ordered) + 1), len(ordered), 0.5)  # binomial
+    rank = max(1, int(np.searchsorted(below, (1 - confidence) / 2)))
     middle = float(np.median(ordered))
     return Interval(middle, float(ordered[rank - 1]), float(ordered[len(ordered) - rank]))
 

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from pixelproof.core.statistics.differences import CHUNK
 from pixelproof.core.statistics.intervals import Interval
+
+Ranks = npt.NDArray[np.int64]
 
 
 def rank_intervals(
@@ -39,9 +40,8 @@ def rank_intervals(
         weights = random.multinomial(images, np.full(images, 1 / images), size) / images
         means.append(weights @ rates.T)
     drawn = np.concatenate(means).round(12)
-    best = stats.rankdata(drawn, method="min", axis=1)
-    worst = stats.rankdata(drawn, method="max", axis=1)  # a tie leaves open who is ahead
-    value = stats.rankdata(rates.mean(axis=1).round(12), method="min")
+    best, worst = _ranks(drawn)
+    (value,), _ = _ranks(rates.mean(axis=1).round(12)[None])
     tail = (1 - confidence) / 2
     low = np.quantile(best, tail, axis=0, method="nearest")
     high = np.quantile(worst, 1 - tail, axis=0, method="nearest")
@@ -49,3 +49,12 @@ def rank_intervals(
         name: Interval(float(value[at]), float(low[at]), float(high[at]))
         for at, name in enumerate(wrong)
     }
+
+
+def _ranks(rates: npt.NDArray[np.float64]) -> tuple[Ranks, Ranks]:
+    """The first and the last rank that each model may take, (resamples, models) as the rates.
+
+    They differ where rates are equal: a tie leaves open who is ahead.
+    """
+    own, others = rates[:, :, None], rates[:, None, :]
+    return 1 + (others < own).sum(axis=2), (others <= own).sum(axis=2)
