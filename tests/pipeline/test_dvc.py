@@ -106,7 +106,7 @@ def test_a_stage_dies_with_the_dvc_that_started_it(repository: Path, shell: str)
     assert running(repository, "stage baseline"), "in the midst of the training"
     process.send_signal(signal.SIGKILL)
     process.wait()
-    wait(lambda: not running(repository, "stage baseline"), 1)
+    wait(lambda: not running(repository, "stage baseline"), 20)
     assert not list((repository / "artifacts" / "models").glob("*baseline*"))
     edit(repository, "epochs: 4000", "epochs: 4")
     repro(repository)

@@ -59,7 +59,7 @@ def test_nothing_outlives_the_run(
     process = start_training(repository)
     process.send_signal(number)
     assert process.wait(15 * busy()) == code
-    wait(lambda: not running(repository, ""), 1)
+    wait(lambda: not running(repository, ""), 20)
     assert status(repository)[0] == left
     edit(repository, f"epochs: {4000 + number}", "epochs: 4")
 
