@@ -17,7 +17,7 @@ from pixelproof.params.project import Params
 from pixelproof.paths import IMAGES, MODELS
 from pixelproof.system import files
 from tests.conftest import write_params
-from tests.pipeline.test_stages import STEPS
+from tests.unit.stages.test_stages import STEPS
 
 
 def toy(path: Path, **baseline: Any) -> Params:
