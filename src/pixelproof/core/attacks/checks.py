@@ -13,3 +13,10 @@ def check_epsilon(epsilon: int) -> None:
     """Refuse an L-infinity radius that is no integer from 1 to 255."""
     if type(epsilon) is not int or not 1 <= epsilon <= 255:
         raise ValueError(f"epsilon: expected an integer from 1 to 255 (1/255 each), got {epsilon}")
+
+
+def check_number(name: str, number: int, least: int = 1, most: int | None = None) -> None:
+    """Refuse a number that is below the least or above the most that an attack can use."""
+    if number < least or (most is not None and number > most):
+        expected = f"from {least}" if most is None else f"from {least} to {most}"
+        raise ValueError(f"{name}: expected a number {expected}, got {number}")
