@@ -8,6 +8,7 @@ MODELS = Path("artifacts/models")
 CHANGES = Path("artifacts/changes")
 ADVERSARIAL = Path("artifacts/adversarial")
 LEDGER = Path("artifacts/ledger")
+ATTACKS = Path("artifacts/attacks")
 CHECKPOINTS = Path("artifacts/checkpoints")
 OTHERS = Path("artifacts/others")  # models and ledgers of other studies, set aside
 METRICS = Path("metrics")

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -13,7 +14,7 @@ from tools import dependencies
 import pixelproof
 from pixelproof.cli.stage import STAGES
 from pixelproof.params.profiles import as_params
-from pixelproof.params.project import Params, load_params
+from pixelproof.params.project import load_params
 from pixelproof.tracking.logged_models import SERVED
 
 ROOT = Path(__file__).parents[2]
@@ -129,8 +130,8 @@ def test_deps_hold_the_code_that_can_change_the_result(
 
 
 def modules_of(hint: Any) -> set[str]:
-    """The modules of the sections that a type is made of; `Params` is made of all."""
-    inner = get_type_hints(hint).values() if hint is Params else get_args(hint)
+    """The modules of the sections that a type is made of, those within a section included."""
+    inner = get_type_hints(hint).values() if is_dataclass(hint) else get_args(hint)
     module = getattr(hint, "__module__", "")
     home = {module} if module.startswith("pixelproof.params.") else set()
     return home.union(*map(modules_of, inner))

@@ -19,6 +19,7 @@ from pixelproof.data.drawn_changes import ChangeSet, draws_name, load_change_set
 from pixelproof.evaluation.attacks import ATTACKS
 from pixelproof.evaluation.boundary import boundary_distances
 from pixelproof.evaluation.measurement import Measurement, Strength, first
+from pixelproof.evaluation.named_attacks import measure_named, named_passes
 from pixelproof.evaluation.prediction import (
     Int64,
     Predictions,
@@ -27,6 +28,7 @@ from pixelproof.evaluation.prediction import (
 )
 from pixelproof.models.devices import DeviceImages
 from pixelproof.params.evaluate import Grid, Worst
+from pixelproof.params.named_attacks import NamedAttack
 from pixelproof.paths import ADVERSARIAL
 
 
@@ -123,6 +125,15 @@ def worst(measurement: Measurement, name: str) -> None:
         )
         for start in range(0, len(rows), size):
             _search(measurement, name, section, grid, stored, rows[start : start + size])
+        setting = _worst_setting(measurement, section, grid)
+        for n in grid.n:
+            measurement.record_wrong(name, section.images, {**setting, "n": n})
+
+
+def _worst_setting(measurement: Measurement, section: Worst, grid: Grid) -> dict[str, Any]:
+    """What the ledger holds of a search, but for n."""
+    area = grid.area or measurement.side
+    return {"steps": section.queries, "values": grid.values, "area": area}
 
 
 def _search(
@@ -132,11 +143,7 @@ def _search(
     images, targets = measurement.pixels.take(part), measurement.targets[part]
     counts = sorted(grid.n)
     channels: Channels = "first" if stored.channels == 1 else "all"
-    setting = {
-        "steps": section.queries,
-        "values": grid.values,
-        "area": grid.area or measurement.side,
-    }
+    setting = _worst_setting(measurement, section, grid)
     for found in worst_changes(
         measurement.classifier,
         images,
@@ -149,11 +156,11 @@ def _search(
         gradient_steps=section.gradient_steps,
         seed=section.seed,
     ):
-        judged = judge_examples(
-            measurement.classifier, apply_changes(images, found.changes), targets
-        )
+        examples = apply_changes(images, found.changes)
+        judged = judge_examples(measurement.classifier, examples, targets)
         measurement.update(section.queries * len(part))
         measurement.add(name, part, judged, n=found.n, draw=0, **setting)
+        measurement.record(name, part, examples, judged, {**setting, "n": found.n})
 
 
 def _worst_passes(measurement: Measurement, name: str, rows: Int64) -> int:
@@ -213,21 +220,35 @@ EXPERIMENTS: dict[str, Experiment] = {
     "transfer_fgsm": Experiment(transfer_fgsm, of_original=True),
     "adversarial_pixels": Experiment(adversarial_pixels, of_original=True),
 }
+NAMED = Experiment(  # of an entry of `evaluate.attacks`
+    measure_named,
+    lambda measurement, name, rows: _named_passes(measurement.evaluate.named_attacks[name], rows),
+)
+
+
+def _named_passes(entry: NamedAttack, rows: Int64) -> int:
+    return named_passes(entry) * len(first(rows, entry.images))
+
+
+def experiment(name: str) -> Experiment:
+    """How an experiment is measured: one of the table, else an attack by name."""
+    return EXPERIMENTS.get(name, NAMED)
 
 
 def asked(measurement: Measurement) -> list[str]:
     """The experiments that the parameters ask for, as far as this model can be measured so."""
-    return [
+    names = [
         name
-        for name, experiment in EXPERIMENTS.items()
+        for name, entry in EXPERIMENTS.items()
         if getattr(measurement.evaluate, name, True)  # `clean` has no key: it is always measured
-        and not (experiment.of_original and measurement.original is None)
+        and not (entry.of_original and measurement.original is None)
     ]
+    return [*names, *measurement.evaluate.named_attacks]
 
 
 def count_passes(measurement: Measurement, names: Collection[str], rows: Int64) -> int:
     """How many predictions and gradients some experiments take on images of these rows."""
-    known = [(name, EXPERIMENTS[name].passes) for name in names]
+    known = [(name, experiment(name).passes) for name in names]
     return sum(passes(measurement, name, rows) for name, passes in known if passes is not None)
 
 
@@ -248,6 +269,6 @@ def measure(measurement: Measurement, names: Collection[str], update: Update) ->
     wrong = all_passes(measurement, names) - count_passes(measurement, names, measurement.right)
     update(wrong)  # what the images that are wrong unchanged would have taken
     for name in names:
-        shown = EXPERIMENTS[name].passes is not None
+        shown = experiment(name).passes is not None
         measurement.update = update if shown else lambda amount: None
-        EXPERIMENTS[name].measure(measurement, name)
+        experiment(name).measure(measurement, name)

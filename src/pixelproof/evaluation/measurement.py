@@ -1,5 +1,6 @@
 """A model under measurement: each prediction becomes a row of its ledger."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -9,9 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pixelproof.core.attacks.distances import distances
 from pixelproof.core.pixel_changes import apply_in_place
 from pixelproof.data.drawn_changes import ChangeSet
 from pixelproof.data.image_set import ImageSet, hex_id
+from pixelproof.evaluation.attack_records import AttackRecords
 from pixelproof.evaluation.ledger import LedgerWriter
 from pixelproof.evaluation.prediction import (
     Attack,
@@ -59,6 +62,7 @@ class Measurement:
         grids: Which of the draws are applied.
         original: The original whose FGSM examples it is measured on; None where there are none.
         update: Called with the number of predictions and gradients done.
+        attacks: Takes what attacks on the model itself did to each image.
     """
 
     evaluate: Evaluate
@@ -72,6 +76,7 @@ class Measurement:
     grids: list[Grid]
     original: str | None = None
     update: Update = field(default=lambda amount: None)
+    attacks: AttackRecords = field(default_factory=AttackRecords)
 
     def __post_init__(self) -> None:
         """Bring the images to the device, name them and find the index of each true class."""
@@ -132,7 +137,7 @@ class Measurement:
         def update(images: int) -> None:
             self.update(images * strength.passes)
 
-        for rows, _, judged in attack_batches(
+        for rows, examples, judged in attack_batches(
             self.classifier,
             self.pixels,
             self.targets,
@@ -143,6 +148,35 @@ class Measurement:
             first(self.right, strength.images),
         ):
             self.add(experiment, rows, judged, draw=0, **strength.setting)
+            self.record(experiment, rows, torch.from_numpy(examples), judged, strength.setting)
+        self.record_wrong(experiment, strength.images, strength.setting)
+
+    def record(
+        self,
+        experiment: str,
+        rows: Int64,
+        examples: Tensor,
+        judged: Predictions,
+        setting: Mapping[str, Any],
+    ) -> None:
+        """Note what an attack did to some images, given its uint8 examples."""
+        fooled = judged.predicted != self.targets[rows]
+        images = torch.from_numpy(self.images.pixels[rows]).to(examples.device)
+        self.attacks.add(
+            experiment,
+            self.names[rows],
+            "attacked",
+            setting,
+            fooled=fooled,
+            fooled_as_floats=fooled,
+            far=distances(images, examples),
+        )
+
+    def record_wrong(self, experiment: str, images: int | None, setting: Mapping[str, Any]) -> None:
+        """Note that an attack on the first images leaves out those that are wrong unchanged."""
+        every = first(np.arange(len(self.targets)), images)
+        wrong = every[~np.isin(every, self.right)]
+        self.attacks.add(experiment, self.names[wrong], "wrong unchanged", setting)
 
 
 def first(rows: Int64, images: int | None) -> Int64:

@@ -10,7 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pixelproof.errors import DataError, IntegrityError
-from pixelproof.paths import ADVERSARIAL, CHANGES, CHECKPOINTS, GATE, IMAGES, LEDGER, MODELS
+from pixelproof.paths import (
+    ADVERSARIAL,
+    ATTACKS,
+    CHANGES,
+    CHECKPOINTS,
+    GATE,
+    IMAGES,
+    LEDGER,
+    MODELS,
+)
 from pixelproof.system import files
 from pixelproof.system.progress import progress
 
@@ -61,13 +70,15 @@ def unlike_recorded(root: Path) -> Iterator[Path]:
 
 
 def _unread_ledgers(root: Path) -> Iterator[Path]:
+    from pixelproof.evaluation.attack_records import read_attacks
     from pixelproof.evaluation.ledger import read_ledger
 
-    for path in sorted((root / LEDGER).glob("*.parquet")):
-        try:
-            read_ledger(path)
-        except IntegrityError:
-            yield path
+    for folder, read in ((LEDGER, read_ledger), (ATTACKS, read_attacks)):
+        for path in sorted((root / folder).glob("*.parquet")):
+            try:
+                read(path)
+            except IntegrityError:
+                yield path
 
 
 class Cache:

@@ -5,7 +5,7 @@ from pathlib import Path
 from pixelproof.errors import ParameterError, ServiceError
 from pixelproof.operations.worktrees import idle
 from pixelproof.params.project import Params, load_params
-from pixelproof.paths import ADVERSARIAL, CHECKPOINTS, LEDGER, MODELS, OTHERS, PLOTS
+from pixelproof.paths import ADVERSARIAL, ATTACKS, CHECKPOINTS, LEDGER, MODELS, OTHERS, PLOTS
 from pixelproof.system import dvc, git
 from pixelproof.system.files import discard
 from pixelproof.tracking.client import Tracker
@@ -22,7 +22,7 @@ def _size(*folders: Path) -> int:
 def _remove_unused(params: Params) -> list[Path]:
     """Delete what removed baselines and arms have left behind."""
     kept = set(params.models)
-    folders = (MODELS, LEDGER, ADVERSARIAL, CHECKPOINTS, PLOTS / "curves")
+    folders = (MODELS, LEDGER, ATTACKS, ADVERSARIAL, CHECKPOINTS, PLOTS / "curves")
     unused = [
         path
         for folder in folders

@@ -1,6 +1,6 @@
 """The section `evaluate`: the experiments."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
@@ -12,12 +12,15 @@ from pixelproof.params.kinds import (
     CountOrAll,
     Expected,
     Level,
+    Name,
     Names,
     PixelCounts,
     Seed,
     Several,
 )
+from pixelproof.params.named_attacks import NamedAttack
 from pixelproof.params.section import section
+from pixelproof.params.validation import require
 
 Strengths = Annotated[
     tuple[Level, ...],
@@ -214,6 +217,18 @@ class Evaluate:
     """The worst n stuck pixels of each image, found by a search; beside `stuck`."""
     boundary: Boundary | None = None
     """The distance to the decision boundary (Equations 3 to 6)."""
+    attacks: dict[Name, NamedAttack] | None = None
+    """More attacks on each model itself, by name; null: none."""
+
+    def __post_init__(self) -> None:
+        taken = {"clean", *(each.name for each in fields(self))}
+        for name in self.attacks or {}:
+            require(name not in taken, "attacks", "names that no experiment has", name)
+
+    @property
+    def named_attacks(self) -> dict[str, NamedAttack]:
+        """The attacks by name, by the name of their experiment: the kind and theirs."""
+        return {f"{entry.attack}:{name}": entry for name, entry in (self.attacks or {}).items()}
 
     def grids(self, side: int) -> list[Grid]:
         """What the experiments measure that need draws of changed pixels, in images of this side.

@@ -150,6 +150,8 @@ class Params:
         if adversarial:
             self._check_room("evaluate.adversarial_pixels", max(adversarial.n), None)
         self._check_searches()
+        for name, attack in (self.evaluate.attacks or {}).items():
+            self._check_room(f"evaluate.attacks.{name}", attack.n or 0, None)
         reference = self.compare.reference
         counts = {grid.experiment: grid.n for grid in self.grids if grid.models is None}
         known = [name for name in ("pixels", "stuck") if name in counts]

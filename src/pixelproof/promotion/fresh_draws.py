@@ -64,6 +64,7 @@ class Trial:
         changed: dict[str, Any] = {
             "draws": gate.draws,
             "protocols": ("held_out",),
+            "attacks": None,  # no rule asks for them
             **dict.fromkeys(grid.experiment for grid in params.grids),
             point.experiment: dataclasses.replace(asked, n=(point.n,)),
         }

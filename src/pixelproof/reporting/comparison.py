@@ -1,7 +1,7 @@
 """A comparison of all models, which the tables, figures and claims are made from."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ class Comparison:
         table: What `metrics/results.csv` holds.
         boundary: What `metrics/boundary.csv` holds.
         summary: What `metrics/summary.json` holds.
+        attacks: What `metrics/attacks.csv` holds.
     """
 
     params: Params
@@ -34,6 +35,7 @@ class Comparison:
     table: pd.DataFrame
     boundary: pd.DataFrame
     summary: Mapping[str, Any]
+    attacks: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def control_of(self, model: str) -> str | None:
         """The control arm that a model is measured against; None where there is none."""

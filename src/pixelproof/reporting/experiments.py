@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pixelproof.errors import DataError
+from pixelproof.params.named_attacks import Kind, Norm, kind_of
 
 COMPARED_N = 64  # changed pixels, the largest number in the paper's Table 10
 Setting = Mapping[str, Any]  # experiment, epsilon, steps, n, values, area, as far as they apply
@@ -77,6 +78,8 @@ class Experiment:
         follows: What an attack goes by, which the checks for masked gradients ask: one step along
             the gradient, several, the answers to queries, or another model's gradient.
         sentence: The attack in a sentence, filled from the setting.
+        norm: Of an attack: the distance that its budget limits, `epsilon` or (l0) `n`.
+        sees: Of an attack: what it asks of the model.
     """
 
     over: Literal["n", "values", "area", "epsilon"] | None = None
@@ -95,6 +98,8 @@ class Experiment:
     required: bool = False
     follows: Literal["step", "steps", "queries", "another model"] | None = None
     sentence: str = "an attack"
+    norm: Norm | None = None
+    sees: Literal["gradients", "scores", ""] = ""
 
 
 def _offset(setting: Setting, side: int) -> str:
@@ -219,6 +224,8 @@ EXPERIMENTS: dict[str, Experiment] = {
         required=True,
         follows="step",
         sentence="a single FGSM step",
+        norm="linf",
+        sees="gradients",
     ),
     "whitebox_iterated": Experiment(
         over="epsilon",
@@ -232,6 +239,8 @@ EXPERIMENTS: dict[str, Experiment] = {
         required=True,
         follows="steps",
         sentence="an attack of {steps} steps",
+        norm="linf",
+        sees="gradients",
     ),
     "gradient_free": Experiment(
         over="epsilon",
@@ -242,6 +251,8 @@ EXPERIMENTS: dict[str, Experiment] = {
         label=_queries,
         follows="queries",
         sentence="an attack of {steps} queries",
+        norm="linf",
+        sees="scores",
     ),
     "worst_pixels": Experiment(
         over="n",
@@ -251,6 +262,8 @@ EXPERIMENTS: dict[str, Experiment] = {
         counted="queries",
         table=_FULL,
         label=_worst_of,
+        norm="l0",
+        sees="gradients",  # for its start
     ),
     "worst_stuck": Experiment(
         over="n",
@@ -260,6 +273,8 @@ EXPERIMENTS: dict[str, Experiment] = {
         counted="queries",
         table=_STUCK,
         label=_worst_of,
+        norm="l0",
+        sees="gradients",  # for its start
     ),
     "boundary": Experiment(errors=False),  # a distance, with a table and a figure of its own
 }
@@ -270,7 +285,14 @@ def described(name: str) -> Experiment:
 
     A result of another version may hold it, and two results are compared all the same.
     """
-    return EXPERIMENTS.get(name, Experiment())
+    kind = kind_of(name)
+    return EXPERIMENTS.get(name, Experiment() if kind is None else _by_name(kind))
+
+
+def _by_name(kind: Kind) -> Experiment:
+    """The entry of an attack of `evaluate.attacks`, whose table is that of all attacks."""
+    over: Literal["n", "epsilon"] = "n" if kind.norm == "l0" else "epsilon"
+    return Experiment(over=over, counted=kind.counted, norm=kind.norm, sees=kind.sees)
 
 
 def check_known(names: Iterable[str]) -> None:
@@ -279,7 +301,7 @@ def check_known(names: Iterable[str]) -> None:
     Raises:
         DataError: There is one; names it.
     """
-    unknown = [name for name in names if name not in EXPERIMENTS]
+    unknown = [name for name in names if name not in EXPERIMENTS and kind_of(name) is None]
     if unknown:
         raise DataError(
             f"expected experiments that `reporting/experiments.py` describes, got {unknown[0]!r}"

@@ -10,7 +10,7 @@ import pandas as pd
 from pixelproof.core.pixel_index import pixel_index
 from pixelproof.core.statistics.intervals import balanced_accuracy, rate_interval
 from pixelproof.evaluation.ledger import wrong_by_image
-from pixelproof.reporting.experiments import EXPERIMENTS, check_known
+from pixelproof.reporting.experiments import check_known, described
 from pixelproof.reporting.rows import Ledgers, among, settings
 
 RESULT_COLUMNS = [
@@ -36,7 +36,7 @@ RESULT_COLUMNS = [
 
 def counted_images(rows: pd.DataFrame, common: list[str], experiment: str) -> list[str]:
     """The images whose predictions count, of the rows of an experiment."""
-    if EXPERIMENTS[experiment].images == "all":
+    if described(experiment).images == "all":
         return sorted(rows["image"].unique())
     return among(common, rows)
 
@@ -57,7 +57,7 @@ def _result(model: str, setting: Mapping[str, Any], wrong: npt.NDArray[np.bool_]
 
 def _with_pi(row: dict[str, Any], side: int) -> dict[str, Any]:
     """Add Pi (Equation 7), which is linear in the error rate, so its bounds follow."""
-    if row["n"] and EXPERIMENTS[row["experiment"]].pi:
+    if row["n"] and described(row["experiment"]).pi:
         for key, rate in (("pi", "error_rate"), ("pi_low", "error_low"), ("pi_high", "error_high")):
             row[key] = pixel_index(row[rate], row["n"], side, row["values"], row["area"])
     return row
@@ -85,7 +85,7 @@ def results(
         check_known(ledger["experiment"].unique())
         for setting, group in settings(ledger):
             images = counted_images(group, common, setting["experiment"])
-            if images and EXPERIMENTS[setting["experiment"]].errors:
+            if images and described(setting["experiment"]).errors:
                 row = _result(model, setting, wrong_by_image(group, images))
                 rows.append(_with_pi({**row, "protocol": protocol}, side))
     table = pd.DataFrame(rows, columns=RESULT_COLUMNS)

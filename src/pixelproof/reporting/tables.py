@@ -7,8 +7,10 @@ import pandas as pd
 
 from pixelproof.core.statistics.ranks import rank_intervals
 from pixelproof.reporting import experiments
+from pixelproof.reporting.attacks import named_table
 from pixelproof.reporting.comparison import Comparison
 from pixelproof.reporting.gradient_masking import Check
+from pixelproof.reporting.robust_accuracy import robust_table
 from pixelproof.reporting.wording import (
     estimate,
     interval,
@@ -56,6 +58,7 @@ def tables(comparison: Comparison, checks: list[Check]) -> list[Table]:
     """All experiments, in the layout of the paper's tables."""
     shown = [_beyond_control(comparison), _cost(comparison), _ranking(comparison)]
     shown += _measured(comparison)
+    shown += [*named_table(comparison.attacks), *robust_table(comparison.summary)]
     if len(comparison.boundary):
         shown.append(_boundary(comparison))
     return [*shown, _masking(checks)]

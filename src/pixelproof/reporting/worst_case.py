@@ -8,7 +8,7 @@ import pandas as pd
 from pixelproof.core.pixel_index import pixel_index
 from pixelproof.core.statistics.intervals import rate_interval
 from pixelproof.evaluation.ledger import wrong_by_image
-from pixelproof.reporting.experiments import EXPERIMENTS
+from pixelproof.reporting.experiments import EXPERIMENTS, described
 from pixelproof.reporting.rows import among, rows_of, settings
 from pixelproof.reporting.wording import percent, pixels
 
@@ -28,7 +28,7 @@ def worst_cases(ledger: pd.DataFrame, common: list[str], side: int) -> list[dict
     """
     cases = []
     for setting, rows in settings(ledger):
-        searched = EXPERIMENTS[setting["experiment"]].beside is not None
+        searched = described(setting["experiment"]).beside is not None
         images = among(common, rows) if searched else []
         if not images:
             continue

@@ -8,10 +8,12 @@ import pandas as pd
 
 from pixelproof.data.image_set import hex_id, load_images
 from pixelproof.errors import DataError
+from pixelproof.evaluation.attack_records import read_attacks
 from pixelproof.evaluation.ledger import read_ledger
 from pixelproof.models.metadata import seen_images, seen_is_known
 from pixelproof.params.project import Params
-from pixelproof.paths import IMAGES, LEDGER, METRICS, MODELS, OTHERS, PLOTS
+from pixelproof.paths import ATTACKS, IMAGES, LEDGER, METRICS, MODELS, OTHERS, PLOTS
+from pixelproof.reporting.attacks import attack_table
 from pixelproof.reporting.boundary import boundary
 from pixelproof.reporting.comparison import Comparison
 from pixelproof.reporting.figures import draw_error_rates
@@ -19,6 +21,7 @@ from pixelproof.reporting.gradient_masking import gradient_checks, masked
 from pixelproof.reporting.page import failed_page, markdown, write_page
 from pixelproof.reporting.paper_claims import claims
 from pixelproof.reporting.results import results
+from pixelproof.reporting.robust_accuracy import robust_accuracy
 from pixelproof.reporting.rows import Ledgers, common_images, of_split, without
 from pixelproof.reporting.summary import summary
 from pixelproof.reporting.tradeoff import costs, margins
@@ -62,13 +65,23 @@ def _set_others_aside(models: Collection[str]) -> None:
     DVC hashes those folders as a whole: what another profile or a removed arm has left there
     would count as an input, and get into dvc.lock.
     """
-    for folder in (MODELS, LEDGER):
+    for folder in (MODELS, LEDGER, ATTACKS):
         for path in sorted(folder.glob("*")):
             if path.stem not in models and not path.name.startswith("."):
                 target = OTHERS / folder.name / path.name
                 files.discard(target)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 path.replace(target)
+
+
+def _attacks(params: Params, seen: Collection[str], digest: Mapping[str, Any]) -> pd.DataFrame:
+    """What `metrics/attacks.csv` holds; the summary gets the robust accuracy of each model."""
+    stored = {model: read_attacks(ATTACKS / f"{model}.parquet") for model in params.models}
+    records = {model: without(rows, seen) for model, rows in stored.items()}
+    robust = {model: robust_accuracy(rows) for model, rows in records.items()}
+    for model, found in robust.items():
+        digest["models"][model].update({"robust_accuracy": found} if found else {})
+    return attack_table(records, robust)
 
 
 def run(*, params: Params) -> None:
@@ -102,8 +115,10 @@ def run(*, params: Params) -> None:
     distances = boundary(ledgers, common, params)
     _write_table(table, METRICS / "results.csv")
     _write_table(distances, METRICS / "boundary.csv")
+    attacks = _attacks(params, seen, digest)
+    _write_table(attacks, METRICS / "attacks.csv")
     draw_error_rates(table, params, PLOTS / "error_rates.svg")
-    comparison = Comparison(params, ledgers, common, table, distances, digest)
+    comparison = Comparison(params, ledgers, common, table, distances, digest, attacks)
     tested, checks = claims(comparison), gradient_checks(comparison)
     for model, entry in digest["models"].items():
         entry["masked_gradients"] = masked(checks, model)

@@ -13,7 +13,7 @@ from pixelproof.params.compute import Compute
 from pixelproof.params.evaluate import Evaluate
 from pixelproof.params.models import Model
 from pixelproof.params.select import Select
-from pixelproof.paths import CHANGES, IMAGES, LEDGER, MODELS
+from pixelproof.paths import ATTACKS, CHANGES, IMAGES, LEDGER, MODELS
 from pixelproof.system.progress import progress
 
 
@@ -25,7 +25,7 @@ def run(
     compute: Compute,
     name: str,
 ) -> None:
-    """Write `artifacts/ledger/MODEL.parquet`."""
+    """Write `artifacts/ledger/MODEL.parquet` and `artifacts/attacks/MODEL.parquet`."""
     images = load_images(IMAGES, "held_out", select)
     device = find_device(compute.device)
     classifier = load_classifier(MODELS / name).to(device)
@@ -41,6 +41,7 @@ def run(
         if evaluate.paper_grids(select.side):
             _paper(start, evaluate, select, f"evaluate {name}, protocol paper")
     ledger.write(LEDGER / f"{name}.parquet", describe_computation(device))
+    measurement.attacks.write(ATTACKS / f"{name}.parquet")
 
 
 def _paper(start: "partial[Measurement]", evaluate: Evaluate, select: Select, label: str) -> None:

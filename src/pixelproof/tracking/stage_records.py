@@ -196,6 +196,7 @@ def _pipeline(params: Params, summary: Mapping[str, Any], table: "pd.DataFrame")
         "metrics/results.csv",
         "metrics/summary.json",
         "metrics/boundary.csv",
+        "metrics/attacks.csv",
         "plots/error_rates.svg",
         "params.yaml",
         "reports/index.html",

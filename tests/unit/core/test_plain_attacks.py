@@ -179,7 +179,7 @@ def test_jsma() -> None:
                 break
             _, gradients = slopes(model, image / 255)
             wanted = gradients[target]
-            rest = sum(gradients[one] for one in {0, 1, 2} - {target})
+            rest = torch.stack(gradients).sum(dim=0) - wanted
             pixels = [(y, x) for y in range(SIDE) for x in range(SIDE) if (y, x) not in changed]
             best, where = max((saliency(image, wanted, rest, at), at) for at in pixels)
             if best == 0:
@@ -274,11 +274,12 @@ def foolbox_lengths(
     network: tuple[nn.Module, Tensor, Tensor], name: str, **setting: float
 ) -> Tensor:
     """How far foolbox's examples lie from their images, in units of 1/255; all fool."""
-    import foolbox
+    from foolbox import attacks
+    from foolbox.models.pytorch import PyTorchModel
 
     model, images, labels = network
-    wrapped = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu")
-    attack = getattr(foolbox.attacks, name)(**setting)
+    wrapped = PyTorchModel(model, bounds=(0, 1), device="cpu")
+    attack = getattr(attacks, name)(**setting)
     examples, _, fooled = attack(wrapped, images / 255, labels, epsilons=None)
     assert fooled.all()
     return distances(images, examples).l2

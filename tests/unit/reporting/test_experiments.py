@@ -37,7 +37,7 @@ from pixelproof.tracking.stage_records import comparison
 from tests.conftest import ROOT, write_data, write_params
 
 EPSILON, QUERIES, ROWS = 40, 3, (1, 4)
-SETTINGS = ("draws", "batch_size", "protocols")  # of all experiments
+SETTINGS = ("draws", "batch_size", "protocols", "attacks")  # no experiment by themselves
 
 
 # The parameters of the two: a key of the section `evaluate` each.
@@ -106,6 +106,8 @@ DESCRIBED = {
         required=True,
         follows="queries",
         sentence="noise of {steps} queries",
+        norm="linf",
+        sees="scores",
     ),
     "dead_rows": described.Experiment(
         over="n",
@@ -130,6 +132,11 @@ def quick(content: dict[str, Any]) -> None:
     """Those of the toy's experiments that the two stand beside, and short training."""
     unasked = ("magnitude", "area", "adversarial_pixels", "gradient_free", "boundary")
     content["evaluate"] |= {"draws": 2, "protocols": ["held_out"], **dict.fromkeys(unasked)}
+    content["evaluate"]["attacks"] = {
+        "strong": {"attack": "pgd", "epsilon": 40, "steps": 4, "restarts": 2, "images": 20},
+        "few": {"attack": "jsma", "n": 64},
+        "late": {"attack": "cw", "epsilon": 900, "seconds": 1e-6},
+    }
     content["baselines"]["baseline"]["epochs"] = 2
     content["finetune"]["epochs"] = 1
 
@@ -250,6 +257,49 @@ def test_the_report_shows_them(params: Params) -> None:
     for words in ("noise", "epsilon of the noise", "dead_rows", "dead rows"):
         assert f"<!-- {words} -->" in figure
         assert f"<!-- {words} -->" in page
+
+
+def test_attacks_by_name_reach_the_same_readers(
+    params: Params, ledgers: dict[str, pd.DataFrame]
+) -> None:
+    for ledger in ledgers.values():
+        assert set(ledger.loc[ledger["experiment"] == "pgd:strong", "epsilon"]) == {40}
+        assert "cw:late" not in set(ledger["experiment"])
+    table = pd.read_csv("metrics/results.csv")
+    assert list(table.loc[table["experiment"] == "jsma:few", "n"]) == [64] * len(params.models)
+    attacks = pd.read_csv("metrics/attacks.csv").set_index(["model", "attack"])
+    assert attacks.loc[("baseline", "noise"), "queries"] == QUERIES
+    strong = attacks.loc[("baseline", "pgd:strong")]
+    assert (strong["norm"], strong["budget"], strong["steps"]) == ("linf", 40, 4)
+    assert strong["images"] + strong["wrong_unchanged"] == 20
+    assert strong["mean_linf"] == 40
+    late = attacks.loc[("baseline", "cw:late")]
+    assert late["images"] == 0 < late["not_attacked"]
+    assert late["problem"] == "its 1e-06 seconds were over"
+    page = Path("reports/index.html").read_text()
+    assert "<td>pgd:strong</td>" in page
+    assert "<h3>Robust accuracy</h3>" in page
+    record = next(one for one in comparison(params) if one.run == "baseline")
+    names = {name for name, _, _ in record.metrics}
+    assert "pgd:strong/error_rate_epsilon40_steps4" in names
+    side = Side("A", {"baseline": ledgers["baseline"]}, {})
+    compared = {one.setting for one in compare_sides(side, replace(side, name="B"))}
+    assert "pgd:strong epsilon 40 4 steps" in compared
+
+
+def test_robust_accuracy_is_the_worst_of_all_attacks(params: Params) -> None:
+    summary = json.loads(Path("metrics/summary.json").read_text())
+    found = {
+        (entry["norm"], entry["budget"]): entry
+        for entry in summary["models"]["baseline"]["robust_accuracy"]
+    }
+    assert ("l2", 900) not in found, "no image was attacked in time"
+    linf = found["linf", 40]
+    assert set(linf["attacks"]) >= {"whitebox_iterated, 5 steps", "pgd:strong, 4 steps"}
+    most = max(counts["fooled"] for counts in linf["attacks"].values())
+    assert linf["fooled"] >= most + linf["wrong_unchanged"]
+    assert linf["images"] == 20
+    assert linf["robust"]["value"] == pytest.approx(1 - linf["fooled"] / 20)
 
 
 def test_masked_gradients_are_sought_with_them(

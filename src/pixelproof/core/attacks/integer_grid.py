@@ -70,4 +70,5 @@ def examples_fool(model: nn.Module, examples: Tensor, labels: Tensor) -> Tensor:
     shown = torch.where(valid[:, None, None, None], examples, 0)
     with torch.inference_mode():
         logits = model(shown)
-    return (logits.argmax(dim=1) != labels) & valid & logits.isfinite().all(dim=1)
+    fool: Tensor = (logits.argmax(dim=1) != labels) & valid & logits.isfinite().all(dim=1)
+    return fool

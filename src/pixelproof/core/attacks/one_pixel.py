@@ -59,28 +59,45 @@ def one_pixel(
     ids = np.ascontiguousarray(image_ids, dtype=np.uint64)
     genes = torch.from_numpy(_first(ids, size, n, images.shape, seed)).to(images.device)
     fooled, _ = judge(model, images, labels)
-    best, lead = images.clone(), torch.full((len(images), size), torch.inf, device=images.device)
+    lead = torch.full((len(images), size), torch.inf, device=images.device)
     active = torch.nonzero(~fooled).squeeze(1)
     for generation in range(queries // size):
         if not len(active):
             break
-        tried = genes[active]
-        if generation:
-            tried = _children(tried, ids[active.cpu().numpy()], seed, generation, images.shape)
-        scores = torch.stack(
-            [
-                judge(model, _changed(images[active], tried[:, member]), labels[active])[1]
-                for member in range(size)
-            ],
-            dim=1,
-        ).float()
-        better = scores < lead[active]
-        genes[active] = torch.where(better[:, :, None, None], tried, genes[active])
-        lead[active] = torch.where(better, scores, lead[active])
-        least, member = lead[active].min(dim=1)
-        best[active] = _changed(images[active], genes[active, member])
-        active = active[least >= 0]
-    return best
+        _evolve(model, images, labels, ids, genes, lead, active, generation, seed)
+        active = active[(lead[active] >= 0).all(dim=1)]
+    member = lead.argmin(dim=1)
+    best = _changed(images, genes[torch.arange(len(images), device=images.device), member])
+    return torch.where(fooled[:, None, None, None], images, best)
+
+
+def _evolve(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    ids: UInt64,
+    genes: Tensor,
+    lead: Tensor,
+    active: Tensor,
+    generation: int,
+    seed: int,
+) -> None:
+    """Ask for a generation of some images, and keep in `genes` and `lead` the children that win."""
+    tried = genes[active]
+    if generation:
+        own = ids[active.cpu().numpy()]
+        tried = _children(tried, own, seed, generation, images.shape)
+    scores = _scores(model, images[active], tried, labels[active])
+    better = scores < lead[active]
+    genes[active] = torch.where(better[:, :, None, None], tried, genes[active])
+    lead[active] = torch.where(better, scores, lead[active])
+
+
+def _scores(model: nn.Module, images: Tensor, genes: Tensor, labels: Tensor) -> Tensor:
+    """The lead of the true class under each candidate (B, size)."""
+    members = genes.unbind(dim=1)
+    leads = [judge(model, _changed(images, member), labels)[1] for member in members]
+    return torch.stack(leads, dim=1).float()
 
 
 def _first(ids: UInt64, size: int, n: int, shape: torch.Size, seed: int) -> Floats:
