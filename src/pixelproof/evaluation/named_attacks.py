@@ -19,6 +19,7 @@ from pixelproof.core.attacks.apgd import apgd
 from pixelproof.core.attacks.carlini_wagner import carlini_wagner
 from pixelproof.core.attacks.deepfool import deepfool
 from pixelproof.core.attacks.distances import distances, within
+from pixelproof.core.attacks.fab import fab
 from pixelproof.core.attacks.fgsm import fgsm, iterated_fgsm
 from pixelproof.core.attacks.integer_grid import examples_fool, to_integers
 from pixelproof.core.attacks.jsma import jsma
@@ -93,6 +94,7 @@ ATTACKS: dict[str, Maker] = {
     "one_pixel": _random(one_pixel, "queries"),
     "apgd_ce": _random(apgd, "steps", "restarts", loss="ce"),
     "apgd_dlr": _random(apgd, "steps", "restarts", loss="dlr"),
+    "fab": _random(fab, "steps", "restarts"),
 }
 
 

@@ -46,6 +46,7 @@ KindName = Literal[
     "one_pixel",
     "apgd_ce",
     "apgd_dlr",
+    "fab",
 ]
 KINDS: dict[str, Kind] = {
     "fgsm": Kind("linf", "gradients"),
@@ -59,6 +60,7 @@ KINDS: dict[str, Kind] = {
     "one_pixel": Kind("l0", "scores", "queries", {"queries": 1000}),
     "apgd_ce": Kind("linf", "gradients", "steps", {"steps": 50, "restarts": 1}),
     "apgd_dlr": Kind("linf", "gradients", "steps", {"steps": 50, "restarts": 1}),
+    "fab": Kind("linf", "gradients", "steps", {"steps": 50, "restarts": 1}),
 }
 _LEAST = {"steps": 1, "restarts": 1, "queries": 8}
 _LARGEST = {"linf": 255, "l2": 32767}  # epsilon

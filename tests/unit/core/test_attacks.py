@@ -13,6 +13,7 @@ from pixelproof.core.attacks.apgd import apgd
 from pixelproof.core.attacks.carlini_wagner import carlini_wagner
 from pixelproof.core.attacks.deepfool import deepfool
 from pixelproof.core.attacks.distances import Norm, distances, within
+from pixelproof.core.attacks.fab import fab
 from pixelproof.core.attacks.jsma import jsma
 from pixelproof.core.attacks.one_pixel import one_pixel
 from pixelproof.core.attacks.pgd import pgd
@@ -53,6 +54,7 @@ ATTACKS: dict[str, tuple[Attack, Norm, int]] = {
     "pgd": (partial(pgd, epsilon=6, steps=5, restarts=3), "linf", 6),
     "apgd_ce": (partial(apgd, epsilon=6, steps=12, restarts=2, loss="ce"), "linf", 6),
     "apgd_dlr": (partial(apgd, epsilon=6, steps=12, restarts=2, loss="dlr"), "linf", 6),
+    "fab": (partial(fab, epsilon=6, steps=10, restarts=2), "linf", 255),  # it knows no budget
     "deepfool": (without_ids(deepfool), "l2", 20_000),
     "carlini_wagner": (without_ids(carlini_wagner, steps=30), "l2", 20_000),
     "jsma": (without_ids(jsma, n=4), "l0", 4),

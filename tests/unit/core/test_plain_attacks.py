@@ -5,12 +5,14 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import linprog
 from torch import Tensor, nn
 
 from pixelproof.core.attacks.apgd import apgd
 from pixelproof.core.attacks.carlini_wagner import carlini_wagner
 from pixelproof.core.attacks.deepfool import deepfool
-from pixelproof.core.attacks.distances import distances
+from pixelproof.core.attacks.distances import Distances, distances
+from pixelproof.core.attacks.fab import fab, project
 from pixelproof.core.attacks.integer_grid import to_integers
 from pixelproof.core.attacks.jsma import jsma
 from pixelproof.core.attacks.one_pixel import one_pixel
@@ -270,10 +272,10 @@ def network() -> tuple[nn.Module, Tensor, Tensor]:
     return model, images, model(images / 255).argmax(dim=1)
 
 
-def foolbox_lengths(
+def foolbox_distances(
     network: tuple[nn.Module, Tensor, Tensor], name: str, **setting: float
-) -> Tensor:
-    """How far foolbox's examples lie from their images, in units of 1/255; all fool."""
+) -> Distances:
+    """How far foolbox's examples lie from their images; all fool."""
     from foolbox import attacks
     from foolbox.models.pytorch import PyTorchModel
 
@@ -282,7 +284,7 @@ def foolbox_lengths(
     attack = getattr(attacks, name)(**setting)
     examples, _, fooled = attack(wrapped, images / 255, labels, epsilons=None)
     assert fooled.all()
-    return distances(images, examples).l2
+    return distances(images, examples)
 
 
 @IMPORTED
@@ -290,7 +292,7 @@ def test_deepfool_goes_as_far_as_that_of_foolbox(
     network: tuple[nn.Module, Tensor, Tensor],
 ) -> None:
     lengths = distances(network[1], deepfool(*network)).l2
-    theirs = foolbox_lengths(network, "L2DeepFoolAttack")
+    theirs = foolbox_distances(network, "L2DeepFoolAttack").l2
     torch.testing.assert_close(lengths, theirs, rtol=0.05, atol=0.05)
     assert lengths.mean() == pytest.approx(float(theirs.mean()), rel=0.01)
 
@@ -301,8 +303,51 @@ def test_carlini_and_wagner_go_no_further_than_those_of_foolbox(
 ) -> None:
     lengths = distances(network[1], carlini_wagner(*network, steps=100, searches=5)).l2
     setting = {"binary_search_steps": 5, "steps": 100, "initial_const": 0.01}
-    theirs = foolbox_lengths(network, "L2CarliniWagnerAttack", **setting)
+    theirs = foolbox_distances(network, "L2CarliniWagnerAttack", **setting).l2
     assert lengths.mean() == pytest.approx(float(theirs.mean()), rel=0.02)
+
+
+@pytest.mark.parametrize("row", range(6))
+def test_the_projection_of_fab_is_the_shortest(row: int) -> None:
+    generator = torch.manual_seed(row)
+    point = torch.rand((1, 1, 3, 4), generator=generator).round(decimals=row % 2)  # or a corner
+    normal = torch.randn((1, 1, 3, 4), generator=generator)
+    offset = (normal * torch.rand(point.shape, generator=generator)).sum()[None]
+    step = project(point, normal, offset)
+    assert float((normal * (point + step)).sum() - offset) == pytest.approx(0, abs=1e-5)
+    assert ((point + step >= -1e-6) & (point + step <= 1 + 1e-6)).all()
+    x, w = (one.flatten().double().numpy() for one in (point, normal))
+    bounds = [(-value, 1 - value) for value in x]  # of the steps; then comes the largest of them
+    halves = np.block([[np.eye(12), -np.ones((12, 1))], [-np.eye(12), -np.ones((12, 1))]])
+    best = linprog(
+        [0] * 12 + [1],
+        A_ub=halves,
+        b_ub=np.zeros(24),
+        A_eq=[[*w, 0]],
+        b_eq=[float(offset) - w @ x],
+        bounds=[*bounds, (0, None)],
+    )
+    assert float(step.abs().max()) == pytest.approx(best.fun, abs=1e-6)
+
+
+def test_the_projection_of_fab_stops_at_the_bounds() -> None:
+    point, normal = torch.full((1, 1, 1, 2), 0.5), torch.ones((1, 1, 1, 2))
+    assert project(point, normal, torch.tensor([9.0])).tolist() == [[[[0.5, 0.5]]]]
+    assert project(point, 0 * normal, torch.tensor([0.0])).tolist() == [[[[0.0, 0.0]]]]
+
+
+@IMPORTED
+def test_fab_goes_less_far_than_deepfool_and_about_as_far_as_the_fast_minimum_norm_attack(
+    network: tuple[nn.Module, Tensor, Tensor],
+) -> None:
+    model, images, labels = network
+    ids = np.arange(len(images), dtype=np.uint64)
+    far = distances(images, fab(model, images, labels, ids, 8, 100, 1)).linf
+    simple = foolbox_distances(network, "LinfDeepFoolAttack").linf
+    longest = foolbox_distances(network, "LInfFMNAttack", steps=200).linf
+    assert (far > 0).all()
+    assert far.mean() < simple.mean()
+    assert far.mean() == pytest.approx(float(longest.mean()), rel=0.1)
 
 
 def test_on_the_integer_grid_the_examples_fool_again(
