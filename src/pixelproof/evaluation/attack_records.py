@@ -40,13 +40,11 @@ class AttackRecords:
     """Collects what the attacks on one model did.
 
     Attributes:
-        seconds: How long an attack took, by experiment; of those that have a time limit.
         problems: What went wrong with an attack first, in words, by experiment.
     """
 
     def __init__(self) -> None:
         """Start without any."""
-        self.seconds: dict[str, float] = {}
         self.problems: dict[str, str] = {}
         self._parts: list[pd.DataFrame] = []
 
@@ -85,13 +83,13 @@ class AttackRecords:
         """Store the records as Parquet, whole or not at all."""
         empty = pd.DataFrame(columns=list(COLUMNS)).astype(COLUMNS)
         whole = pd.concat(self._parts, ignore_index=True) if self._parts else empty
-        whole.attrs = {"seconds": self.seconds, "problems": self.problems}
+        whole.attrs = {"problems": self.problems}
         with files.atomic(path) as temporary:
             whole.to_parquet(temporary, index=False, write_page_checksum=True)
 
 
 def read_attacks(path: Path) -> pd.DataFrame:
-    """Read what the attacks on a model did; `attrs` holds `seconds` and `problems`.
+    """Read what the attacks on a model did; `attrs` holds `problems`.
 
     Raises:
         DataError: It is missing.

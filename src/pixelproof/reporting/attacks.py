@@ -31,7 +31,6 @@ ATTACK_COLUMNS = [
     "wrong_unchanged",
     "not_attacked",
     *(f"{mean}_{norm}" for norm in ("l0", "l2", "linf") for mean in ("mean", "median")),
-    "seconds",
     "problem",
 ]
 ALL = "all of this budget"  # the attack of a row of robust accuracy
@@ -89,7 +88,6 @@ def _row(setting: Setting, rows: pd.DataFrame, whole: pd.DataFrame) -> dict[str,
         "wrong_unchanged": int(counts.get("wrong unchanged", 0)),
         "not_attacked": int(counts.get("not attacked", 0)),
         **_distances(rows[rows["fooled"].fillna(False).astype(bool)]),
-        "seconds": whole.attrs.get("seconds", {}).get(name),
         "problem": whole.attrs.get("problems", {}).get(name),
     }
 

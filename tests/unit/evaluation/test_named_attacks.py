@@ -194,4 +194,3 @@ def test_an_attack_that_never_ends_is_stopped(run: Run) -> None:
     outcomes = records["outcome"].value_counts().to_dict()
     assert outcomes == {"attacked": 3, "wrong unchanged": 1, "not attacked": COUNT - 4}
     assert records.attrs["problems"] == {"fgsm:it": "its 0.5 seconds were over"}
-    assert records.attrs["seconds"]["fgsm:it"] >= 0.4
