@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ class Checkpoint:
     ) -> None:
         """Key the checkpoint by the recipe, the start, the images and the changes."""
         drawn = changes.sha256 if changes else ""
-        key = hashlib.sha256(json.dumps([asdict(recipe), drawn, torch.__version__]).encode())
+        key = hashlib.sha256(json.dumps([recipe.key, drawn, torch.__version__]).encode())
         for array in (images.ids, images.labels):
             key.update(array.tobytes())
         for name, tensor in classifier.network.state_dict().items():

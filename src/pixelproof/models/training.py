@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,9 @@ from pixelproof.paths import PLOTS
 from pixelproof.system import files
 from pixelproof.system.progress import progress
 
+if TYPE_CHECKING:  # an original is trained without them, and does not depend on them
+    from pixelproof.models.attacked_images import Attacks
+
 CPU = torch.device("cpu")
 MOMENTUM = 0.9
 BATCH_NORM_MOMENTUM = 0.1
@@ -44,8 +47,7 @@ def _epoch_images(
     images: DeviceImages, changes: ChangeSet | None, recipe: Recipe, epoch: int
 ) -> Iterator[tuple[npt.NDArray[np.int64], Tensor]]:
     """The epoch's batches of rows and of changed images, (B, 3, H, W) uint8."""
-    random = np.random.Generator(np.random.Philox(key=[recipe.seed, epoch]).jumped())
-    changed = random.random(len(images)) >= recipe.mix
+    changed = recipe.lots(len(images), epoch) >= recipe.mix + recipe.attacked
     augment = augmentation(recipe.augment)
     for rows in _batches(len(images), recipe, epoch):
         batch = images.take(rows)
@@ -89,6 +91,7 @@ class _Training:
         recipe: Recipe,
         label: str,
         device: torch.device,
+        attacks: "Attacks | None",
     ) -> None:
         self.classifier = classifier.to(device)
         labels = torch.from_numpy(images.labels)
@@ -97,6 +100,7 @@ class _Training:
         self.changes = changes
         self.recipe = recipe
         self.label = label
+        self.attacks = attacks
         steps = len(_batches(len(self.pixels), recipe, 0))
         self.optimizer, self.schedule = _prepare(classifier, recipe, steps)
 
@@ -133,8 +137,12 @@ class _Training:
         """
         loss_sum = correct = count = 0.0
         batches = _epoch_images(self.pixels, self.changes, self.recipe, epoch)
+        if self.attacks:
+            self.attacks.start(epoch)
         for at, (rows, batch) in enumerate(batches):
             labels = self.targets[torch.from_numpy(rows).to(self.targets.device)]
+            if self.attacks:
+                batch = self.attacks.on(rows, batch, labels)
             with torch.autocast("cuda", torch.bfloat16, enabled=self.targets.is_cuda):
                 logits = self.classifier(batch)
                 loss = F.cross_entropy(logits, labels)
@@ -162,6 +170,7 @@ def fine_tune(
     label: str,
     checkpoint: Checkpoint | None = None,
     device: torch.device = CPU,
+    attacks: "Attacks | None" = None,
 ) -> list[dict[str, float]]:
     """Fine-tune a classifier in place by SGD with momentum and a one-cycle rate.
 
@@ -176,6 +185,7 @@ def fine_tune(
         label: What to call this in progress and errors.
         checkpoint: Where to keep the state of an unfinished run.
         device: Where to train (see `find_device`).
+        attacks: On this classifier while it is trained, where the recipe asks for them.
 
     Returns:
         The learning curve: for each epoch its number, mean loss, accuracy and learning rate.
@@ -185,7 +195,7 @@ def fine_tune(
         ParameterError: The memory of the device is full; names the batch size to try.
         IntegrityError: The checkpoint is damaged.
     """
-    training = _Training(classifier, images, changes, recipe, label, device)
+    training = _Training(classifier, images, changes, recipe, label, device, attacks)
     curve: list[dict[str, float]] = []
     if checkpoint and (stored := checkpoint.load()):
         curve = stored["curve"]

@@ -63,6 +63,11 @@ class Params:
         for name, arm in arms.items():
             choose(f"finetune.arms.{name}.baseline", arm.baseline, self.baselines)
             self._check_room(f"finetune.arms.{name}", arm.n, arm.area)
+            if arm.worst is not None:
+                key = f"finetune.arms.{name}.worst"
+                self._check_room(key, arm.worst.n, arm.area)
+                whole = self.generate.channels == "all"
+                require(whole, key, "null, since generate.channels is first", arm.worst.n)
             training = self.select.split == "none"
             require(not training, "select.split", "hash, since there are arms to train", "none")
         for name, model in self.models.items():

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from pixelproof.data.drawn_changes import load_change_set
 from pixelproof.data.image_set import load_images
+from pixelproof.models.attacked_images import Attacks
 from pixelproof.models.checkpoints import Checkpoint
 from pixelproof.models.devices import find_device, room_for
 from pixelproof.models.loading import load_classifier
@@ -41,13 +42,18 @@ def run(
         fresh=finetune.fresh,
         train=arm.train,
         augment=arm.augment,
+        adversarial=arm.adversarial,
+        worst=arm.worst,
+        values=arm.values,
+        area=arm.area,
     )
     checkpoint = Checkpoint(CHECKPOINTS / name, recipe, classifier, images, changes)
     check_places(MODELS / name, checkpoint)
+    attacks = Attacks(classifier, images.ids, recipe) if recipe.attacked else None
     device = find_device(compute.device)
     with room_for("finetune.batch_size", finetune.batch_size):
         label = f"finetune {name}"
-        curve = fine_tune(classifier, images, changes, recipe, label, checkpoint, device)
+        curve = fine_tune(classifier, images, changes, recipe, label, checkpoint, device, attacks)
     seen = {*seen_images(origin), *images.ids.tolist()}
     store_model(MODELS / name, classifier, seen, curve)
     checkpoint.remove()

@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import os
 import signal
@@ -16,16 +17,26 @@ from pixelproof.data.drawn_changes import ChangeSet, load_change_set
 from pixelproof.data.image_set import ImageSet, load_images
 from pixelproof.errors import DataError, IntegrityError, NumericalError
 from pixelproof.models import training
+from pixelproof.models.attacked_images import Attacks
 from pixelproof.models.checkpoints import Checkpoint
 from pixelproof.models.classifier import Classifier
 from pixelproof.models.devices import DeviceImages
 from pixelproof.models.recipe import Recipe
 from pixelproof.models.training import fine_tune
+from pixelproof.params.finetune import AdversarialShare, WorstShare
 from pixelproof.params.project import load_params
 from tests.conftest import no_room_beyond
 from tests.support.tiny_network import factory
 
 RECIPE = Recipe(epochs=3, learning_rate=0.05, batch_size=7, seed=4, n=8)
+ATTACKED = dataclasses.replace(
+    RECIPE,
+    mix=0.2,
+    adversarial=AdversarialShare(epsilon=8, share=0.4),
+    worst=WorstShare(n=6, share=0.3),
+    values="stuck",
+    area=5,
+)
 
 
 @pytest.fixture
@@ -46,6 +57,10 @@ def start(images: ImageSet) -> Classifier:
     return Classifier(factory(2), "tiny", images.classes, (0.3,) * 3, (0.2,) * 3, {})
 
 
+def attacks_of(classifier: Classifier, images: ImageSet, recipe: Recipe) -> Attacks | None:
+    return Attacks(classifier, images.ids, recipe) if recipe.attacked else None
+
+
 def weights(classifier: Classifier) -> bytes:
     state = classifier.network.state_dict().values()
     return b"".join(one.contiguous().numpy().tobytes() for one in state)
@@ -60,10 +75,14 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
     torch.set_num_threads(before)
 
 
-def test_training_twice_gives_the_same_bits(images: ImageSet, threads: int) -> None:
+@pytest.mark.parametrize("recipe", [RECIPE, ATTACKED], ids=["plain", "attacked"])
+def test_training_twice_gives_the_same_bits(images: ImageSet, threads: int, recipe: Recipe) -> None:
     assert torch.get_num_threads() == threads
     one, two = start(images), start(images)
-    curves = [fine_tune(each, images, None, RECIPE, "toy") for each in (one, two)]
+    curves = [
+        fine_tune(each, images, None, recipe, "toy", attacks=attacks_of(each, images, recipe))
+        for each in (one, two)
+    ]
     assert weights(one) == weights(two)
     assert curves[0] == curves[1]
     assert [row["epoch"] for row in curves[0]] == [1, 2, 3]
@@ -75,13 +94,19 @@ class InterruptedError(Exception):
     pass
 
 
+@pytest.mark.parametrize("recipe", [RECIPE, ATTACKED], ids=["plain", "attacked"])
 @pytest.mark.parametrize("interrupted_epoch", [1, 2])
 def test_an_interrupted_run_resumes_and_ends_in_the_same_bits(
-    images: ImageSet, monkeypatch: pytest.MonkeyPatch, interrupted_epoch: int
+    images: ImageSet, monkeypatch: pytest.MonkeyPatch, interrupted_epoch: int, recipe: Recipe
 ) -> None:
     whole = start(images)
-    expected = fine_tune(whole, images, None, RECIPE, "toy")
-    checkpoint = Checkpoint(Path("checkpoints"), RECIPE, start(images), images, None)
+
+    def train(classifier: Classifier, *checkpoint: Checkpoint) -> list[dict[str, float]]:
+        attacks = attacks_of(classifier, images, recipe)
+        return fine_tune(classifier, images, None, recipe, "toy", *checkpoint, attacks=attacks)
+
+    expected = train(whole)
+    checkpoint = Checkpoint(Path("checkpoints"), recipe, start(images), images, None)
     epoch_images = training._epoch_images
 
     def stop(*arguments: Any) -> Iterator[Any]:
@@ -91,10 +116,10 @@ def test_an_interrupted_run_resumes_and_ends_in_the_same_bits(
 
     monkeypatch.setattr(training, "_epoch_images", stop)
     with pytest.raises(InterruptedError):
-        fine_tune(start(images), images, None, RECIPE, "toy", checkpoint)
+        train(start(images), checkpoint)
     monkeypatch.setattr(training, "_epoch_images", epoch_images)
     resumed = start(images)
-    assert fine_tune(resumed, images, None, RECIPE, "toy", checkpoint) == expected
+    assert train(resumed, checkpoint) == expected
     assert weights(resumed) == weights(whole)
     checkpoint.remove()
     assert not Path("checkpoints").exists()
@@ -111,6 +136,14 @@ def test_the_key_of_a_checkpoint_stands_for_the_configuration(
     other = Recipe(epochs=4, learning_rate=0.05, batch_size=7, seed=4, n=8)
     assert key() == key()
     assert len({key(), key(other), key(drawn=changes), key(seed=1)}) == 4
+
+
+def test_attacks_enter_the_key_of_a_checkpoint_only_where_there_are_any() -> None:
+    before = ["epochs", "learning_rate", "batch_size", "seed", "n", "mix", "fresh", "train"]
+    assert list(RECIPE.key) == [*before, "augment"]
+    assert dataclasses.replace(RECIPE, values="stuck", area=5).key == RECIPE.key
+    one = dataclasses.replace(ATTACKED, worst=None)
+    assert len({str(recipe.key) for recipe in (RECIPE, ATTACKED, one)}) == 3
 
 
 def test_a_damaged_checkpoint_is_refused(images: ImageSet) -> None:
@@ -211,6 +244,39 @@ def test_mix_leaves_a_share_of_the_images_unchanged(images: ImageSet, changes: C
         same = (batch.numpy() == images.pixels[rows]).all(axis=(1, 2, 3))
         unchanged += int(same.sum())
     assert 0.25 < unchanged / len(images.ids) < 0.75
+
+
+def test_the_shares_of_a_batch_are_what_the_arm_says(images: ImageSet, changes: ChangeSet) -> None:
+    classifier = start(images).train()
+    statistics = weights(classifier)
+    attacks = Attacks(classifier, images.ids, ATTACKED)
+    targets = classifier.targets(images.classes)[torch.from_numpy(images.labels)]
+    counted = dict.fromkeys(("unchanged", "adversarial", "worst", "random"), 0)
+    for epoch in range(2):  # as many as the toy has draws
+        attacks.start(epoch)
+        for rows, batch in training._epoch_images(resident(images), changes, ATTACKED, epoch):
+            clean = torch.from_numpy(np.array(images.pixels[rows])).int()
+            result = attacks.on(rows, batch, targets[rows])
+            distance = (result.int() - clean).abs()
+            for image in distance:
+                pixels = int((image.amax(dim=0) > 0).sum())
+                spread = pixels > image[0].numel() / 2
+                counted[_kind(pixels, spread)] += 1
+                assert not spread or image.max() <= 8
+    assert classifier.training
+    assert weights(classifier) == statistics, "no attack moves the statistics of a batch norm"
+    total = sum(counted.values())
+    assert counted["adversarial"] / total == pytest.approx(0.4, abs=0.1)
+    # An image that is wrong already has no worst pixels: it stays as it is.
+    assert counted["unchanged"] / total > 0.1
+    assert counted["worst"] > 0
+    assert counted["random"] > 0
+
+
+def _kind(pixels: int, spread: bool) -> str:
+    if spread:
+        return "adversarial"
+    return "unchanged" if not pixels else "worst" if pixels <= 6 else "random"
 
 
 def test_all_arms_share_their_order(images: ImageSet, changes: ChangeSet) -> None:

@@ -127,6 +127,18 @@ BAD = [
     (f"{ARM}.n", 20000, f"{ARM}.n: expected at most"),
     (f"{ARM}.area", 200, f"{ARM}.area: expected at most select.side = 128, got 200"),
     (f"{ARM}.values", "salt", f"{ARM}.values: expected full, stuck or offset:d"),
+    (f"{ARM}.adversarial", {"epsilon": 0}, f"{ARM}.adversarial.epsilon: expected an integer from"),
+    (f"{ARM}.adversarial", {"epsilon": 0.5}, "epsilon: expected int, got 0.5; it counts in units"),
+    (f"{ARM}.adversarial", {"steps": 0}, f"{ARM}.adversarial.steps: expected a number from 1 to"),
+    (f"{ARM}.adversarial", {"share": 1.5}, f"{ARM}.adversarial.share: expected a share above 0"),
+    (f"{ARM}.adversarial", {"eps": 1}, f"{ARM}.adversarial.eps: unknown key; did you mean"),
+    (f"{ARM}.worst", {"n": 16385}, f"{ARM}.worst.n: expected at most the 16384 pixels of 128 x"),
+    (f"{ARM}.worst", {"queries": 0}, f"{ARM}.worst.queries: expected a number from 1"),
+    (
+        ARM,
+        {"baseline": "baseline", "mix": 0.6, "adversarial": {"share": 0.25}, "worst": {}},
+        f"{ARM}.mix: expected at most 1 together with the shares of adversarial and worst, got 0.6",
+    ),
     (f"{ARM}.baseline", "basline", "did you mean 'baseline'"),
     (f"{ARM}.train", "tail", f"{ARM}.train: expected one of ['whole', 'head'], got 'tail'"),
     ("finetune.learning_rate", float("nan"), "finetune.learning_rate: expected a finite number"),
@@ -305,6 +317,13 @@ anything = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
     max_leaves=5,
 )
+
+
+def test_the_worst_pixels_of_an_arm_change_all_channels() -> None:
+    whole = change("generate.channels", "first")
+    whole["finetune"]["arms"]["stuck-64"]["worst"] = {"n": 4}
+    with pytest.raises(ParameterError, match=r"worst: expected null, since generate.channels is"):
+        parse_params(whole)
 
 
 @settings(max_examples=300, deadline=None)
