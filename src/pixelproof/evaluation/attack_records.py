@@ -6,15 +6,17 @@ to be attacked, whatever became of it.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pixelproof.core.attacks.distances import Distances
 from pixelproof.errors import DataError, IntegrityError
 from pixelproof.system import files
+
+if TYPE_CHECKING:  # whose module imports torch
+    from pixelproof.core.attacks.distances import Distances
 
 # An image that the model gets wrong unchanged is not attacked, and counts as fooled.
 Outcome = Literal["attacked", "outside its budget", "wrong unchanged", "not attacked"]
@@ -57,7 +59,7 @@ class AttackRecords:
         *,
         fooled: npt.NDArray[np.bool_] | None = None,
         fooled_as_floats: npt.NDArray[np.bool_] | None = None,
-        far: Distances | None = None,
+        far: "Distances | None" = None,
     ) -> None:
         """Add some images of one attack.
 
