@@ -28,7 +28,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 EXACT = (
     *("*.npy", "model.safetensors", "seen.txt"),
-    *("results.csv", "boundary.csv", "summary.json"),
+    *("results.csv", "boundary.csv", "attacks.csv", "summary.json"),
     *("error_rates.svg", "summary.md", "index.html"),
 )
 # Runs all stages in one process, through the command line: the one interface that all revisions
