@@ -101,9 +101,11 @@ def test_an_interrupted_run_resumes_and_ends_in_the_same_bits(
 ) -> None:
     whole = start(images)
 
-    def train(classifier: Classifier, *checkpoint: Checkpoint) -> list[dict[str, float]]:
+    def train(
+        classifier: Classifier, checkpoint: Checkpoint | None = None
+    ) -> list[dict[str, float]]:
         attacks = attacks_of(classifier, images, recipe)
-        return fine_tune(classifier, images, None, recipe, "toy", *checkpoint, attacks=attacks)
+        return fine_tune(classifier, images, None, recipe, "toy", checkpoint, attacks=attacks)
 
     expected = train(whole)
     checkpoint = Checkpoint(Path("checkpoints"), recipe, start(images), images, None)
