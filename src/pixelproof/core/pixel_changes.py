@@ -187,6 +187,11 @@ def _check_images(images: Any, changes: Changes) -> None:
         raise ValueError(f"expected contiguous uint8 images (B, C, H, W), got {images.dtype}")
     if len(images) != len(changes.positions):
         raise ValueError(f"expected {len(changes.positions)} images, got {len(images)}")
+    if is_array != isinstance(changes.positions, np.ndarray):  # torch would index it otherwise
+        raise ValueError(
+            f"expected changes of the images' kind, got {type(images).__name__} and "
+            f"{type(changes.positions).__name__}; `changes.to(device)` makes tensors of them"
+        )
 
 
 def apply_in_place(images: Images, changes: Changes) -> Changes:
@@ -203,7 +208,8 @@ def apply_in_place(images: Images, changes: Changes) -> Changes:
         The values that stood there: applying them restores the images.
 
     Raises:
-        ValueError: The images are not contiguous uint8, or not as many as the changes.
+        ValueError: The images are not contiguous uint8, not as many as the changes, or tensors
+            where the changes are arrays.
     """
     _check_images(images, changes)
     flat = images.reshape(-1)

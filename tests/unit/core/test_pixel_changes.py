@@ -285,6 +285,10 @@ def test_images_in_another_memory_layout_change_all_the_same() -> None:
         apply_in_place(torch.zeros(2, 3, 9, 9), as_tensors)
     with pytest.raises(ValueError, match="expected 2 images, got 1"):
         apply_changes(images[:1], changes)
+    with pytest.raises(ValueError, match="kind, got Tensor and ndarray; `changes.to"):
+        apply_changes(torch.from_numpy(images), changes)
+    with pytest.raises(ValueError, match="kind, got ndarray and Tensor"):
+        apply_changes(images, as_tensors)
 
 
 def test_nothing_but_the_drawn_pixels_changes() -> None:
