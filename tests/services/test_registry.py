@@ -28,6 +28,7 @@ from pixelproof.models.pyfunc import ServedClassifier
 from pixelproof.models.storage import save_classifier
 from pixelproof.promotion.contest import settle
 from pixelproof.promotion.fresh_draws import weights_of
+from pixelproof.promotion.looks import Looks
 from pixelproof.promotion.registry import Registry
 from pixelproof.promotion.version import (
     CHAMPION,
@@ -198,6 +199,24 @@ def test_the_gate_decides(registry: Registry, logged: Logged) -> None:
     assert promoted
     assert numbers(registry) == {CHAMPION: 2, PREVIOUS: 1}
     assert [one.tags.get(OUTCOME) for one in registry.versions()] == [None, "PASSED", "REJECTED"]
+
+
+def test_looks_are_counted_by_the_images_they_used(registry: Registry) -> None:
+    """By a dry run before there is any version, and by tries that come again."""
+    ids = [f"{at * 2**50:016x}" for at in range(4000)]
+    looks = Looks(registry, ids)
+    for number, key in enumerate(("one", "two", "three"), start=1):
+        assert looks.number(key) == number
+        looks.take(key)
+        looks.take(key)
+    assert [looks.number(key) for key in ("one", "two", "new")] == [1, 2, 4]
+    half = Looks(registry, [*ids[::2], *(f"{at * 2**51 + 7:016x}" for at in range(2000))])
+    assert half.number("new") == pytest.approx(1 + 3 * 0.5, abs=0.15)
+    assert Looks(registry, [f"{at * 2**50 + 9:016x}" for at in range(99)]).number("new") == 1
+    with registry.tracker.service() as client:
+        client.set_registered_model_tag(registry.name, "look.odd", "x/../y")
+    with pytest.raises(IntegrityError, match=r"expected its tag look\.odd as pixelproof writes it"):
+        looks.number("new")
 
 
 def test_a_lost_reply_makes_one_version(port: str, place: Path, logged: Logged) -> None:

@@ -32,7 +32,7 @@ def gate(
     from pixelproof.promotion.model_card import rules_table
 
     keep_memory()
-    result = run_gate(load_params(), promote)
+    result = run_gate(load_params(), promote, tell=print)
     print(f"{rules_table(result.verdict)}\n\n{result.words}".strip())
 
 

@@ -27,5 +27,8 @@ class Gate:
     """The fewest common images that decide anything."""
     draws: Count = 8
     """How many fresh draws an image are measured."""
+    power: Annotated[float, Field(ge=0, lt=1), Expected("a share from 0 to below 1")] = 0.2
+    """The least chance to notice a challenger with half the champion's errors that is worth a look
+    at the held-out images: each look makes the next ones less likely to notice anything."""
     unknown_seen: bool = False
     """Whether models are judged of which it is unknown what images they have seen."""

@@ -1,4 +1,4 @@
-"""From trained models to a champion: fresh draws, three ledgers, the gate, the registry.
+"""From trained models to a champion: fresh draws, a ledger a model, the gate, the registry.
 
 This runs after the pipeline and outside DVC, because it changes something outside the repository.
 """
@@ -6,20 +6,14 @@ This runs after the pipeline and outside DVC, because it changes something outsi
 import dataclasses
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-import pandas as pd
-
-from pixelproof.data.image_set import hex_id
 from pixelproof.errors import DataError
-from pixelproof.models.metadata import seen_images, seen_is_known
 from pixelproof.params.project import Params
-from pixelproof.paths import GATE, IMAGES, MODELS
+from pixelproof.paths import IMAGES, MODELS
 from pixelproof.promotion.actor import FLOW_RUN, who
+from pixelproof.promotion.contestants import Contestants
 from pixelproof.promotion.fresh_draws import Trial, gate_of, weights_of
-from pixelproof.promotion.gate import Verdict, decide
+from pixelproof.promotion.gate import Verdict, worth_a_look
 from pixelproof.promotion.model_card import model_card
 from pixelproof.promotion.outcome import FIRST, NOTHING, Result, sentence, write_result
 from pixelproof.promotion.registration import register
@@ -34,45 +28,7 @@ from pixelproof.promotion.version import (
     REFUSED,
     Version,
 )
-from pixelproof.reporting.rows import without
 from pixelproof.system import files
-
-
-@dataclass
-class Contest:
-    """A challenger, its control, and the champion it meets."""
-
-    params: Params
-    registry: Registry
-    folders: dict[str, Path]
-    trial: Trial
-    ledgers: dict[str, pd.DataFrame] = dataclasses.field(default_factory=dict)
-
-    def ledger(self, label: str) -> pd.DataFrame:
-        """The ledger of one of the three, measured once."""
-        if label not in self.ledgers:
-            self.ledgers[label] = self.trial.measure(self.folders[label], label)
-        return self.ledgers[label]
-
-    def meet(self, champion: Version) -> None:
-        """Bring the champion that is to be met; another than before is measured anew."""
-        known = self.folders.get("champion")
-        if known is None or weights_of(known) != champion.weights:
-            self.folders["champion"] = self.registry.download(champion, GATE / "champions")
-            self.ledgers.pop("champion", None)
-
-    def alone(self, label: str) -> dict[str, Any]:
-        """The figures of one of the three models, on images that it has not seen."""
-        seen = {hex_id(image) for image in seen_images(self.folders[label])}
-        return self.trial.alone(without(self.ledger(label), seen))
-
-    def judge(self) -> Verdict:
-        """Let the gate decide, without the images that any of the three has seen."""
-        labels = ("challenger", "champion", "control")
-        seen = {hex_id(image) for label in labels for image in seen_images(self.folders[label])}
-        challenger, champion, control = (without(self.ledger(label), seen) for label in labels)
-        unknown = [label for label in labels if not seen_is_known(self.folders[label])]
-        return decide(challenger, champion, control, self.trial.params, unknown)
 
 
 def _seed(weights: Mapping[str, str]) -> int:
@@ -136,7 +92,7 @@ def settle(
             return verdict, champion, True
 
 
-def run_gate(params: Params, promote: bool) -> Result:
+def run_gate(params: Params, promote: bool, tell: Callable[[str], object]) -> Result:
     """Judge the challenger against the champion and its control; promote it where it passes.
 
     Without a champion the challenger's original becomes the first one.
@@ -144,6 +100,7 @@ def run_gate(params: Params, promote: bool) -> Result:
     Args:
         params: Of the project, whose pipeline has gone through.
         promote: Register and promote; else only say what would be.
+        tell: Is told, before anything is measured, which look it is and what power is left.
 
     Returns:
         What became of it; also written to `artifacts/gate/verdict.json`.
@@ -166,8 +123,11 @@ def run_gate(params: Params, promote: bool) -> Result:
         registry.promote(champion, champion, who())  # completes what an interrupted try has begun
     result = _known_result(params, registry, weights, champion) if champion else None
     if result is None:
-        contest = Contest(params, registry, folders, Trial(params, _seed(weights)))
-        result = _contend(contest, weights, champion) if promote else _dry_run(contest, champion)
+        contest = Contestants(params, registry, folders, Trial(params, _seed(weights)))
+        contest.meet(champion)
+        result = _not_worth_it(contest, tell)
+        if result is None:
+            result = _contend(contest, weights) if promote else _dry_run(contest)
     return write_result(params, registry, result)
 
 
@@ -236,25 +196,33 @@ def _nothing_to_do(
     return ""
 
 
-def _dry_run(contest: Contest, champion: Version | None) -> Result:
-    """Judge the challenger, and register and promote nothing."""
-    params = contest.params
-    name = gate_of(params).challenger
-    if champion is None:
-        contest.folders["champion"] = MODELS / params.origin(name)
-    else:
-        contest.meet(champion)
+def _not_worth_it(contest: Contestants, tell: Callable[[str], object]) -> Result | None:
+    """The result where too little power is left to measure for; None where there is enough."""
+    gate, champion = gate_of(contest.params), contest.champion
+    rule = worth_a_look(contest.look(), gate)
+    tell(rule.words)
+    if rule.holds:
+        return None
+    verdict = Verdict("NOT ENOUGH EVIDENCE", (rule,), (), {})
+    words = sentence(verdict, gate.challenger, champion)
+    number = champion.number if champion else None
+    return Result(verdict.outcome, words, False, number, verdict=verdict.content())
+
+
+def _dry_run(contest: Contestants) -> Result:
+    """Judge the challenger, and register and promote nothing; the look counts all the same."""
+    champion = contest.champion
     verdict = contest.judge()
-    words = f"{sentence(verdict, name, champion)} (a dry run: nothing was promoted)"
+    words = sentence(verdict, gate_of(contest.params).challenger, champion)
+    words += " (a dry run: nothing was promoted)"
     number, seed = champion.number if champion else None, contest.trial.seed
     return Result(verdict.outcome, words, False, number, None, seed, verdict.content())
 
 
-def _first_champion(contest: Contest) -> None:
+def _first_champion(contest: Contestants) -> None:
     """Make the challenger's original the first champion, with its own measured verdict."""
     params, registry = contest.params, contest.registry
     name = params.origin(gate_of(params).challenger)
-    contest.folders["champion"] = MODELS / name
     alone = contest.alone("champion")
     version = register(params, registry, name, alone["pi"])
     content = {"outcome": FIRST, "models": {"champion": alone}}
@@ -263,10 +231,10 @@ def _first_champion(contest: Contest) -> None:
     registry.promote(version, None, who())
 
 
-def _contend(contest: Contest, weights: Mapping[str, str], champion: Version | None) -> Result:
+def _contend(contest: Contestants, weights: Mapping[str, str]) -> Result:
     """Register the challenger with its verdict, and promote it where it passes."""
     params, registry, trial = contest.params, contest.registry, contest.trial
-    if champion is None:
+    if contest.champion is None:
         _first_champion(contest)
     name = gate_of(params).challenger
     version = register(params, registry, name, contest.alone("challenger")["pi"])

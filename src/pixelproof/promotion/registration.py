@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pixelproof.params.project import Params
-from pixelproof.paths import MODELS
+from pixelproof.paths import IMAGES, MODELS
 from pixelproof.promotion.actor import FLOW_RUN
 from pixelproof.promotion.fresh_draws import reference, weights_of
 from pixelproof.promotion.registry import Registry
@@ -17,6 +17,7 @@ from pixelproof.tracking import records, stage_records
 from pixelproof.tracking.sending import Sender
 
 PI_TAGS = ("pi", "pi_low", "pi_high", "pi.reference")  # what `monitor` compares with
+HELD_OUT = "pi.held_out"  # how many held-out images there were then
 
 
 def register(params: Params, registry: Registry, name: str, pi: Mapping[str, float]) -> Version:
@@ -37,7 +38,8 @@ def register(params: Params, registry: Registry, name: str, pi: Mapping[str, flo
     tags = _origin_tags(params, name, registry.tracker.find_pipeline(pipeline) or "")
     version = registry.register(weights_of(MODELS / name), model, run, tags)
     values = (*(f"{pi[key]:.6g}" for key in ("value", "low", "high")), reference(params))
-    registry.note(version, dict(zip(PI_TAGS, values, strict=True)))
+    held_out = files.read_json(IMAGES / "manifest.json")["splits"]["held_out"]["images"]
+    registry.note(version, {**dict(zip(PI_TAGS, values, strict=True)), HELD_OUT: str(held_out)})
     return version
 
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,3 +72,23 @@ def check_origin(version: Version, which: str) -> None:
                 f"{which}: expected its tag {tag} as pixelproof writes it ({form.pattern}), "
                 f"got {version.tags[tag]!r}; {ANOTHER}"
             )
+
+
+def began_with(champion: Version, versions: Sequence[Version]) -> Version:
+    """The champion with which the row of the gate's own promotions began.
+
+    That is the first champion of all, or the last one that a person has promoted: what it had must
+    not wear down, by however many promotions.
+
+    Args:
+        champion: The version in use.
+        versions: All of them.
+    """
+    by_number = {str(version.number): version for version in versions}
+    row = [champion]
+    while row[-1].tags.get(OUTCOME) == "PASSED" and "override.by" not in row[-1].tags:
+        before = by_number.get(row[-1].tags.get(FROM, ""))
+        if before is None or before in row:
+            break
+        row.append(before)
+    return row[-1]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,13 @@ import pytest
 
 from pixelproof.core.pixel_index import pixel_index
 from pixelproof.errors import DataError, ParameterError
-from pixelproof.promotion.gate import Verdict, _more_robust, decide
+from pixelproof.promotion.gate import Verdict, decide
+from pixelproof.promotion.level import Look, level_at
+from pixelproof.promotion.rules import more_robust
 from tests.support.planted import DRAWS, SIDE, N, ledger, params
 
 FRAGILE, ROBUST = 0.2, 0.02
+MANY = {"whitebox_iterated": 0.9}
 
 
 def failed(verdict: Verdict) -> set[str]:
@@ -66,10 +70,57 @@ def test_clean_accuracy_must_be_kept() -> None:
 def test_attacks_on_itself_must_not_fool_it_more(attack: str) -> None:
     fooled = {"whitebox_fgsm": 0.5, "whitebox_iterated": 0.7}
     more = fooled | {attack: fooled[attack] + 0.2}
-    champion, control = ledger(FRAGILE, seed=1, fooled=fooled), ledger(FRAGILE, fooled=fooled)
+    champion, control = ledger(FRAGILE, seed=1, fooled=fooled), ledger(FRAGILE, fooled=more)
     verdict = decide(ledger(ROBUST, fooled=more), champion, control, params())
     steps = 1 if attack == "whitebox_fgsm" else 10
     assert failed(verdict) == {f"{attack}_epsilon1_steps{steps}"}
+    verdict = decide(ledger(ROBUST, fooled=more), control, champion, params())
+    assert failed(verdict) == {f"{attack}_epsilon1_steps{steps}_control"}
+
+
+def test_a_row_of_promotions_does_not_wear_down_what_the_first_champion_had() -> None:
+    """Five in a row, each within the margins of the one before, and no control to stop them."""
+    attacked = (0.45, 0.52, 0.59, 0.66, 0.73, 0.80)
+    right = (1.0, 0.985, 0.97, 0.955, 0.94, 0.925)
+    flips = (0.6, 0.4, 0.25, 0.13, 0.05, 0.0)
+    worn = [
+        ledger(rate, seed=at, accuracy=share, fooled={"whitebox_fgsm": fgsm, **MANY})
+        for at, (rate, fgsm, share) in enumerate(zip(flips, attacked, right, strict=True))
+    ]
+    alone, anchored = [], []
+    for champion, challenger in pairwise(worn):
+        control = challenger.copy()  # which has lost as much
+        stuck = control["experiment"] == "stuck"
+        control.loc[stuck, "prediction"] = "bad"
+        three = (challenger, champion, control)
+        alone.append(decide(*three, params(accuracy_margin=0.04, attack_margin=0.12)).outcome)
+        first = None if champion is worn[0] else worn[0]
+        verdict = decide(*three, params(accuracy_margin=0.04, attack_margin=0.12), first=first)
+        anchored.append(failed(verdict))
+    assert alone == ["PASSED"] * 5
+    attack, accuracy = "whitebox_fgsm_epsilon1_steps1_first", "clean_accuracy_first"
+    assert anchored == [set(), *[{attack, accuracy}] * 4]
+
+
+def test_the_level_is_spent_over_the_looks() -> None:
+    """Better by a little: enough for the first look, not for the tenth."""
+    three = ledger(0.15), ledger(FRAGILE, seed=1), ledger(0.3, seed=2)
+    assert decide(*three, params()).outcome == "PASSED"
+    tenth = decide(*three, params(), look=Look(10.0))
+    assert failed(tenth) == {"pi_champion"}
+    assert "at 99.97 % confidence, p = " in tenth.reasons
+
+
+def test_a_look_that_could_notice_nothing_is_not_taken() -> None:
+    verdict = decide(*three(), params(power=0.3), look=Look(12.0, 0.29))
+    assert verdict.outcome == "NOT ENOUGH EVIDENCE"
+    assert failed(verdict) == {"look"}
+    assert verdict.reasons == (
+        "power enough for look 12 at these held-out images, at a level of 0.00021: half the "
+        "champion's errors are noticed with 29 %; gate.power asks for 30 %, and new held-out "
+        "images give level back"
+    )
+    assert decide(*three(), params(power=0.29), look=Look(12.0, 0.29)).outcome == "PASSED"
 
 
 def test_masked_gradients_are_refused() -> None:
@@ -148,7 +199,7 @@ def test_one_of_the_same_worth_seldom_passes(rate: float) -> None:
     for pair in range(60):
         twins = ledger(rate, seed=2 * pair), ledger(rate, seed=2 * pair + 1)
         named = dict(zip(("challenger", "champion"), twins, strict=True))
-        rule = _more_robust(named, "champion", images, params())
+        rule = more_robust(named, "champion", images, params(), level_at(1))
         passed += rule.holds
         if rule.holds or pair % 10 == 0:
             verdict = decide(*twins, control, params())
@@ -185,6 +236,7 @@ def test_gradients_that_nothing_checks_do_not_hold() -> None:
         ({"attack_margin": 1.5}, "gate.attack_margin: expected a share"),
         ({"draws": 0}, "gate.draws: expected a number from 1"),
         ({"name": "../x"}, "gate.name: expected a name"),
+        ({"power": 1}, "gate.power: expected a share from 0 to below 1"),
         ({"margin": 0.1}, "gate.margin: unknown key"),
     ],
 )
