@@ -12,7 +12,9 @@ from pixelproof.promotion.registry import Registry
 from pixelproof.system import files
 
 _LOOK, _IMAGES = "look.", "looked.at."  # how the tags of looks and of sets of images begin
-_KEPT = 1000  # ids of a set that are kept: ids are hashes, so the smallest are a random choice
+# Of the ids of a set so many are kept as fit into a database's tag; as ids are hashes, the smallest
+# of them are a random choice.
+_KEPT = 300
 _ID = 16  # characters of an id
 
 
