@@ -68,6 +68,10 @@ def _against(cause: str, judgement: Judgement, summary: Mapping[str, Any]) -> It
         )
         yield Step("Or train more gently.", "dvc exp run -S finetune.learning_rate=0.003")
     elif cause == "attack":
+        yield Step(
+            "Train on adversarial examples, too, which are made from the model as it stands.",
+            f"dvc exp run -S '+finetune.arms.{judgement.model}.adversarial={{epsilon: 1}}'",
+        )
         attack = summary["margins"]["attack"]
         yield Step(
             "Random pixels are no adversary. Where nobody can tamper with your images, allow more; "

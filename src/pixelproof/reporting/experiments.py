@@ -140,8 +140,8 @@ _FULL = Table(
 )
 _STUCK = Table(
     "Stuck pixels",
-    "Dead or hot pixels: 0 or 255 in all channels. Worst: of the common images that were searched, "
-    "with n pixels or fewer.",
+    "Dead or hot pixels: 0 or 255 in all channels; at random they lie where those of any value do. "
+    "Worst: of the common images that were searched, with n pixels or fewer.",
 )
 _OWN = Table(
     "Attacks on each model itself",

@@ -76,6 +76,11 @@ def test_a_cost_within_the_margins_is_named() -> None:
             "gate.attack_margin=0.2",
         ),
         (
+            {"fooled": {**FOOLED, "whitebox_fgsm": 0.7}},
+            "Attacks fool it more than 10 points more often",
+            "+finetune.arms.hard.adversarial={epsilon: 1}",
+        ),
+        (
             {"fooled": {"whitebox_fgsm": 0.5, "whitebox_iterated": 0.98}},
             "It is not certain that attacks fool it less than 10 points more often",
             "gate.attack_margin=0.2",
