@@ -71,7 +71,7 @@ def send(
     port = int(address.rpartition(":")[2])
     sent = {"Content-Type": "application/json", "Host": f"127.0.0.1:{port}"}
     sent |= {name: one.format(port=port) for name, one in headers.items()}
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
     try:
         connection.request(method, path, json.dumps(body), sent)
         answer = connection.getresponse()
@@ -172,9 +172,9 @@ def test_websockets_ask_for_the_password(serving: Serving, path: str) -> None:
             socket.send(json.dumps({"type": "auth", "token": password}))
             if password == "pixelproof:guessed":
                 with pytest.raises(ConnectionClosed):
-                    socket.recv(timeout=60)
+                    socket.recv(timeout=300)
             else:
-                assert json.loads(socket.recv(timeout=60)) == {"type": "auth_success"}
+                assert json.loads(socket.recv(timeout=300)) == {"type": "auth_success"}
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
@@ -269,7 +269,7 @@ def test_the_temporary_server_of_a_flow(tmp_path: Path) -> None:
         assert send(address, "/api/work_pools/filter", {})[0] == 403
         assert send(address, "/api/admin/settings", None, "GET")[0] == 401
     finally:
-        process.communicate(timeout=120)
+        process.communicate(timeout=600)
     assert process.returncode == 0
 
 
@@ -298,7 +298,7 @@ def test_mlflow_asks_for_a_password_where_it_is_told_to(tmp_path: Path) -> None:
         assert send(address, create, body, **basic)[0] == 200
     finally:
         process.terminate()
-        process.communicate(timeout=120)
+        process.communicate(timeout=600)
     assert not path.exists()
 
 

@@ -554,7 +554,7 @@ class TestServing:
                 json.dumps({"inputs": [image.tolist()]}).encode(),
                 {"Content-Type": "application/json"},
             )
-            with urllib.request.urlopen(request, timeout=120) as answer:
+            with urllib.request.urlopen(request, timeout=600) as answer:
                 (told,) = json.loads(answer.read())["predictions"]
         expected = ServedClassifier(load_classifier(place / "model")).predict(image[None])
         assert told["prediction"] == expected["prediction"][0]

@@ -107,7 +107,7 @@ def test_the_page_opens_on_the_experiment(repository: Path) -> None:
         assert process.stdout is not None
         line = process.stdout.readline()
         assert f"http://127.0.0.1:{port}/#/experiments/1/runs" in line
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=300) as answer:
             assert answer.status == 200
     finally:
         process.send_signal(signal.SIGINT)  # as Ctrl-C
@@ -117,4 +117,4 @@ def test_the_page_opens_on_the_experiment(repository: Path) -> None:
             process.kill()  # it leaves nothing behind where this fails
     assert process.returncode == 0
     with pytest.raises(OSError, match="refused"):
-        urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60)
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=300)

@@ -181,7 +181,7 @@ class Serving:
         request = urllib.request.Request(f"{self.api}/{path}", sent, headers, method=method)
         for last in (False, False, False, True):
             try:
-                with urllib.request.urlopen(request, timeout=70) as answer:
+                with urllib.request.urlopen(request, timeout=300) as answer:
                     return json.loads(answer.read() or b"null")
             except urllib.error.HTTPError as error:
                 with error:  # a locked SQLite: Prefect's own clients try again, too
@@ -250,7 +250,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 def test_the_pages_answer_and_what_is_scheduled_is_said(serving: Serving) -> None:
     for name in ("Prefect", "MLflow"):
         assert serving.address(name).startswith("http://127.0.0.1:")
-        with urllib.request.urlopen(serving.address(name), timeout=60) as answer:
+        with urllib.request.urlopen(serving.address(name), timeout=300) as answer:
             assert answer.status == 200
     said = " ".join(serving.said.split())
     assert f"harden-nightly-{serving.name} 0 2 * * * (Europe/Berlin)" in said

@@ -23,7 +23,7 @@ def visit(address: str, profile: Path) -> str:
     """The page at an address, after its scripts have run."""
     mapped = f"--host-resolver-rules=MAP {EVIL} 127.0.0.1"
     command = [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", mapped, address]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=True)
     return done.stdout
 
 

@@ -92,7 +92,7 @@ def proxy(port: str, behave: Callable[[str], str]) -> Iterator[str]:
                 f"http://127.0.0.1:{port}{self.path}", sent, headers, method=self.command
             )
             try:
-                with urllib.request.urlopen(request, timeout=30) as answer:
+                with urllib.request.urlopen(request, timeout=300) as answer:
                     status, content = answer.status, answer.read()
             except urllib.error.HTTPError as error:
                 with error:
