@@ -25,7 +25,7 @@ def exact_sign_flip(gaps: Int64) -> float:
     Returns:
         In (0, 1]: the share of patterns at least as extreme as the observed; about 1e-13 at least.
 
-    >>> exact_sign_flip(np.array([1, 1, 2, 0]))
+    >>> round(exact_sign_flip(np.array([1, 1, 2, 0])), 12)
     0.25
     """
     sizes, counts = np.unique(np.abs(gaps[gaps != 0]), return_counts=True)
