@@ -33,6 +33,11 @@ def random_words(keys: UInt64, n: int, word: int) -> UInt64:
     return _mix(keys[:, None] + counters * _GAMMA)
 
 
+def unit_floats(words: UInt64) -> npt.NDArray[np.float64]:
+    """Map words to [0, 1): the high 53 bits, which fill a float."""
+    return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
 def below(words: UInt64, bounds: UInt64 | np.uint64) -> npt.NDArray[np.int64]:
     """Map words to 0..bound-1: the high half of the 128-bit product; bias below 2**-32."""
     low = (words & np.uint64(0xFFFFFFFF)) * bounds

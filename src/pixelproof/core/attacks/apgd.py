@@ -8,11 +8,10 @@ from collections.abc import Callable
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pixelproof.core.attacks.checks import check_epsilon, check_mode, check_number
-from pixelproof.core.attacks.gradients import gradient_of
+from pixelproof.core.attacks.gradients import cross_entropy, gradient_of, wide
 from pixelproof.core.attacks.margin import judge, lead_of
 from pixelproof.core.attacks.starts import uniform
 from pixelproof.core.counter_random import UInt64
@@ -76,9 +75,6 @@ def apgd(
 
 
 def _loss(kind: Literal["ce", "dlr"], labels: Tensor) -> Loss:
-    def cross_entropy(logits: Tensor) -> Tensor:
-        return F.cross_entropy(logits, labels, reduction="none")
-
     def difference_of_logits_ratio(logits: Tensor) -> Tensor:
         lead = lead_of(logits, labels)
         if logits.shape[1] < 3:
@@ -86,7 +82,7 @@ def _loss(kind: Literal["ce", "dlr"], labels: Tensor) -> Loss:
         largest = logits.topk(3, dim=1).values
         return -lead / (largest[:, 0] - largest[:, 2] + 1e-12)
 
-    return cross_entropy if kind == "ce" else difference_of_logits_ratio
+    return cross_entropy(labels) if kind == "ce" else difference_of_logits_ratio
 
 
 class _Ascent:
@@ -124,37 +120,33 @@ class _Ascent:
             if number + 1 in checks:
                 self._check(since)
                 since = 0
-        return torch.where(_wide(self.fooled), self.example, self.best), self.fooled
+        return torch.where(wide(self.fooled), self.example, self.best), self.fooled
 
     def _ask(self) -> None:
         logits, self.value, self.gradient = gradient_of(self.model, self.current, self.loss)
         hit = (logits.argmax(dim=1) != self.labels) & ~self.fooled
         example = getattr(self, "example", self.current)
-        self.example = torch.where(_wide(hit), self.current, example)
+        self.example = torch.where(wide(hit), self.current, example)
         self.fooled = self.fooled | hit
 
     def _keep(self) -> None:
         better = self.value > self.best_value
-        self.best = torch.where(_wide(better), self.current, self.best)
-        self.best_gradient = torch.where(_wide(better), self.gradient, self.best_gradient)
+        self.best = torch.where(wide(better), self.current, self.best)
+        self.best_gradient = torch.where(wide(better), self.gradient, self.best_gradient)
         self.best_value = torch.where(better, self.value, self.best_value)
 
     def _check(self, since: int) -> None:
         """Halve the step and go back to the best point where the loss has not risen enough."""
         stalled = ~self.reduced & (self.checked_value >= self.best_value)
         halved = (self.rises <= _RISES * since) | stalled
-        self.step = torch.where(_wide(halved), self.step / 2, self.step)
-        self.current = torch.where(_wide(halved), self.best, self.current)
-        self.gradient = torch.where(_wide(halved), self.best_gradient, self.gradient)
+        self.step = torch.where(wide(halved), self.step / 2, self.step)
+        self.current = torch.where(wide(halved), self.best, self.current)
+        self.gradient = torch.where(wide(halved), self.best_gradient, self.gradient)
         self.reduced, self.checked_value = halved, self.best_value
         self.rises = torch.zeros_like(self.rises)
 
     def _project(self, images: Tensor) -> Tensor:
         return torch.minimum(torch.maximum(images, self.low), self.high)
-
-
-def _wide(rows: Tensor) -> Tensor:
-    return rows[:, None, None, None]
 
 
 def _checks(steps: int) -> set[int]:

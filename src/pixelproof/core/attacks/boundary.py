@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelproof.core.attacks.checks import check_mode
+from pixelproof.core.attacks.gradients import rival_slopes
 
 
 def boundary_distance(model: nn.Module, images: Tensor, labels: Tensor, rivals: int = 10) -> Tensor:
@@ -27,16 +28,6 @@ def boundary_distance(model: nn.Module, images: Tensor, labels: Tensor, rivals: 
         ValueError: The model is in training mode.
     """
     check_mode(model)
-    leaf = (images.float() / 255).requires_grad_(True)
-    with torch.enable_grad():
-        logits = model(leaf)
-        truth = logits.gather(1, labels[:, None])
-        others = logits.scatter(1, labels[:, None], -torch.inf)
-        chosen = others.topk(min(rivals, logits.shape[1] - 1), dim=1).indices
-        gaps = truth - logits.gather(1, chosen)
-    distances = []
-    for rival in range(gaps.shape[1]):
-        gap = gaps[:, rival]
-        (gradient,) = torch.autograd.grad(gap.sum(), leaf, retain_graph=True)
-        distances.append(gap.detach() / gradient.flatten(1).norm(dim=1))
+    _, slopes = rival_slopes(model, images.float() / 255, labels, rivals)
+    distances = [gap / slope.flatten(1).norm(dim=1) for gap, slope in slopes]
     return torch.stack(distances).amin(dim=0)

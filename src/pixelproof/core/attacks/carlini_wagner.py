@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelproof.core.attacks.checks import check_mode, check_number
+from pixelproof.core.attacks.gradients import wide
 from pixelproof.core.attacks.margin import lead_of
 
 _FIRST_WEIGHT = 0.01  # of the lead against the distance
@@ -66,7 +67,7 @@ class _Nearest:
     def keep(self, examples: Tensor, distance: Tensor, fooled: Tensor) -> None:
         nearer = fooled & (distance < self.distance)
         self.distance = torch.where(nearer, distance, self.distance)
-        self.examples = torch.where(nearer[:, None, None, None], examples, self.examples)
+        self.examples = torch.where(wide(nearer), examples, self.examples)
 
 
 def _minimise(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelproof.core.attacks.checks import check_mode, check_number
+from pixelproof.core.attacks.gradients import rival_slopes, wide
 
 _OVERSHOOT = 0.02  # beyond the boundary, so that the class changes
 _NUDGE = 1e-4  # added to each step: an image on the boundary itself would stay there
@@ -58,22 +59,15 @@ def _step(model: nn.Module, current: Tensor, labels: Tensor, rivals: int) -> tup
 
     Where all gradients are zero, the step is zero, too.
     """
-    leaf = current.detach().requires_grad_(True)
-    with torch.enable_grad():
-        logits = model(leaf)
-        truth = logits.gather(1, labels[:, None])
-        others = logits.scatter(1, labels[:, None], -torch.inf)
-        chosen = others.topk(min(rivals, logits.shape[1] - 1), dim=1).indices
-        gaps = truth - logits.gather(1, chosen)
+    logits, slopes = rival_slopes(model, current, labels, rivals)
     nearest = torch.full(labels.shape, torch.inf, device=current.device)
     step = torch.zeros_like(current)
-    for rival in range(gaps.shape[1]):
-        (slope,) = torch.autograd.grad(gaps[:, rival].sum(), leaf, retain_graph=True)
+    for gap, slope in slopes:
         length = slope.flatten(1).norm(dim=1)
-        distance = (gaps[:, rival].detach().abs() / length).float()
+        distance = (gap.abs() / length).float()
         nearer = (distance < nearest) & (length > 0) & length.isfinite()
         nearest = torch.where(nearer, distance, nearest)
-        towards = -slope / length[:, None, None, None] * (distance + _NUDGE)[:, None, None, None]
-        step = torch.where(nearer[:, None, None, None], towards, step)
-    fooled = logits.detach().argmax(dim=1) != labels
-    return step.masked_fill(fooled[:, None, None, None], 0), fooled
+        towards = -slope / wide(length) * wide(distance + _NUDGE)
+        step = torch.where(wide(nearer), towards, step)
+    fooled = logits.argmax(dim=1) != labels
+    return step.masked_fill(wide(fooled), 0), fooled

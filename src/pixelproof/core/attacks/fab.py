@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelproof.core.attacks.checks import check_mode, check_number
+from pixelproof.core.attacks.gradients import rival_slopes, wide
 from pixelproof.core.attacks.starts import uniform
 from pixelproof.core.counter_random import UInt64
 
@@ -61,7 +62,7 @@ def fab(
         start = origin
         if restart:
             drawn = 2 * uniform(image_ids, origin, seed, _STREAM + restart).float() - 1
-            start = (origin + _wide(nearest.clamp(max=epsilon / 255) / 2) * drawn).clamp(0, 1)
+            start = (origin + wide(nearest.clamp(max=epsilon / 255) / 2) * drawn).clamp(0, 1)
         best, nearest = _search(model, origin, start, labels, steps, best, nearest)
     return best
 
@@ -81,14 +82,14 @@ def _search(
         normal, offset, fooled = _boundary(model, current, labels)
         far = (current - origin).abs().flatten(1).amax(dim=1)
         nearer = fooled & (far < nearest)
-        best = torch.where(_wide(nearer), current, best)
+        best = torch.where(wide(nearer), current, best)
         nearest = torch.where(nearer, far, nearest)
         if step == steps:
             break
-        current = torch.where(_wide(fooled), origin + _BACK * (current - origin), current)
+        current = torch.where(wide(fooled), origin + _BACK * (current - origin), current)
         near, back = project(current, normal, offset), project(origin, normal, offset)
         lengths = [each.abs().flatten(1).amax(dim=1).clamp(min=1e-8) for each in (near, back)]
-        bias = _wide((lengths[0] / (lengths[0] + lengths[1])).clamp(max=_LARGEST_BIAS))
+        bias = wide((lengths[0] / (lengths[0] + lengths[1])).clamp(max=_LARGEST_BIAS))
         ahead = (1 - bias) * (current + _OVERSHOOT * near) + bias * (origin + _OVERSHOOT * back)
         current = ahead.clamp(0, 1)
     return best, nearest
@@ -99,25 +100,18 @@ def _boundary(model: nn.Module, current: Tensor, labels: Tensor) -> tuple[Tensor
 
     The normal (B, C, H, W) points to the side of the true class; without a gradient it is 0.
     """
-    leaf = current.detach().requires_grad_(True)
-    with torch.enable_grad():
-        logits = model(leaf)
-        truth = logits.gather(1, labels[:, None])
-        others = logits.scatter(1, labels[:, None], -torch.inf)
-        chosen = others.topk(min(_RIVALS, logits.shape[1] - 1), dim=1).indices
-        gaps = truth - logits.gather(1, chosen)
+    logits, slopes = rival_slopes(model, current, labels, _RIVALS)
     normal, offset = torch.zeros_like(current), torch.zeros_like(labels, dtype=current.dtype)
     nearest = torch.full_like(offset, torch.inf)
-    for rival in range(gaps.shape[1]):
-        (slope,) = torch.autograd.grad(gaps[:, rival].sum(), leaf, retain_graph=True)
-        length, gap = slope.abs().flatten(1).sum(dim=1), gaps[:, rival].detach().float()
-        distance = gap.abs() / length
+    for gap, slope in slopes:
+        length = slope.abs().flatten(1).sum(dim=1)
+        distance = gap.float().abs() / length
         nearer = (distance < nearest) & (length > 0) & length.isfinite()
         nearest = torch.where(nearer, distance, nearest)
-        normal = torch.where(_wide(nearer), slope, normal)
+        normal = torch.where(wide(nearer), slope, normal)
         at = (slope * current).flatten(1).sum(dim=1)
-        offset = torch.where(nearer, at - gap, offset)
-    return normal, offset, logits.detach().argmax(dim=1) != labels
+        offset = torch.where(nearer, at - gap.float(), offset)
+    return normal, offset, logits.argmax(dim=1) != labels
 
 
 def project(points: Tensor, normal: Tensor, offset: Tensor) -> Tensor:
@@ -150,7 +144,3 @@ def project(points: Tensor, normal: Tensor, offset: Tensor) -> Tensor:
     widest = torch.where(direction < 0, x, 1 - x)
     step = direction * torch.minimum(size.clamp(min=0).expand_as(widest), widest)
     return step.view(points.shape).to(points.dtype)
-
-
-def _wide(rows: Tensor) -> Tensor:
-    return rows[:, None, None, None]

@@ -1,10 +1,11 @@
 """Attacks that follow the gradient: FGSM and its iterated form."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pixelproof.core.attacks.checks import check_epsilon, check_mode
+from pixelproof.core.attacks.ball import Ball
+from pixelproof.core.attacks.checks import check_epsilon, check_mode, check_number
+from pixelproof.core.attacks.gradients import cross_entropy, gradient_of, wide
 
 
 def input_gradient(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
@@ -25,17 +26,8 @@ def input_gradient(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         ValueError: The model is in training mode, where dropout and batch statistics would
             turn half of the signs.
     """
-    return _loss_and_gradient(model, images, labels)[1]
-
-
-def _loss_and_gradient(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """The cross-entropy of each image (B,), and the gradient of their sum."""
     check_mode(model)
-    leaf = images.detach().requires_grad_(True)
-    with torch.enable_grad():
-        loss = F.cross_entropy(model(leaf), labels, reduction="none")
-    (gradient,) = torch.autograd.grad(loss.sum(), leaf)
-    return loss.detach(), gradient
+    return gradient_of(model, images, cross_entropy(labels))[2]
 
 
 def fgsm(model: nn.Module, images: Tensor, labels: Tensor, epsilon: int) -> Tensor:
@@ -62,6 +54,11 @@ def fgsm(model: nn.Module, images: Tensor, labels: Tensor, epsilon: int) -> Tens
     return (images.to(torch.int16) + step).clamp(0, 255).to(torch.uint8)
 
 
+def whole_step(epsilon: int, steps: int) -> int:
+    """The length of each of several steps: about 2.5 epsilon / steps, and a whole unit at least."""
+    return max(1, round(2.5 * epsilon / steps))
+
+
 def iterated_fgsm(
     model: nn.Module, images: Tensor, labels: Tensor, epsilon: int, steps: int
 ) -> Tensor:
@@ -84,18 +81,15 @@ def iterated_fgsm(
         ValueError: epsilon or steps is out of its range, or the model is in training mode.
     """
     check_epsilon(epsilon)
-    if steps < 1:
-        raise ValueError(f"steps: expected a number from 1, got {steps}")
-    size = max(1, round(2.5 * epsilon / steps))
-    origin = images.to(torch.int16)
-    low, high = (origin - epsilon).clamp(min=0), (origin + epsilon).clamp(max=255)
-    current, worst = origin, origin
+    check_number("steps", steps)
+    check_mode(model)
+    ball, length = Ball(images, epsilon), whole_step(epsilon, steps)
+    current, worst = ball.centre, ball.centre
     largest = torch.full(labels.shape, -torch.inf, device=images.device)
     for _ in range(steps + 1):
-        loss, gradient = _loss_and_gradient(model, current.float() / 255, labels)
+        _, loss, gradient = gradient_of(model, current.float() / 255, cross_entropy(labels))
         worse = loss > largest
         largest = torch.where(worse, loss, largest)
-        worst = torch.where(worse[:, None, None, None], current, worst)
-        move = gradient.sign().to(torch.int16) * size
-        current = torch.minimum(torch.maximum(current + move, low), high)
+        worst = torch.where(wide(worse), current, worst)
+        current = ball.step(current, gradient, length)
     return worst.to(torch.uint8)

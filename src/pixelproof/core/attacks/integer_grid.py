@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelproof.core.attacks.distances import Norm, within
+from pixelproof.core.attacks.gradients import wide
 from pixelproof.core.attacks.margin import judge
 
 _GROWTH, _PUSHES = 1.25, 30  # 800 times as far in the end
@@ -36,7 +37,7 @@ def to_integers(
 
     def pushed(rows: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Images at so many times their steps: themselves, and whether they fool and may be."""
-        moved = (steps[rows] * scale[:, None, None, None]).round().clamp(-limit, limit)
+        moved = (steps[rows] * wide(scale)).round().clamp(-limit, limit)
         stored = (images[rows] + moved).clamp(0, 255).to(torch.uint8)
         allowed = within(images[rows], stored, norm, budget)
         return stored, judge(model, stored, labels[rows])[0] & allowed, allowed
@@ -67,7 +68,7 @@ def to_integers(
 def examples_fool(model: nn.Module, examples: Tensor, labels: Tensor) -> Tensor:
     """Which examples (B,) in floats the model gets wrong; none that holds anything but [0, 1]."""
     valid = ((examples >= 0) & (examples <= 1)).flatten(1).all(dim=1)
-    shown = torch.where(valid[:, None, None, None], examples, 0)
+    shown = torch.where(wide(valid), examples, 0)
     with torch.inference_mode():
         logits = model(shown)
     fool: Tensor = (logits.argmax(dim=1) != labels) & valid & logits.isfinite().all(dim=1)

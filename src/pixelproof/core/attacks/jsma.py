@@ -39,7 +39,7 @@ def jsma(model: nn.Module, images: Tensor, labels: Tensor, n: int) -> Tensor:
         targets = logits.scatter(1, labels[:, None], -torch.inf).argmax(dim=1)
     targets = targets.clone()
     free = torch.ones((len(images), images[0, 0].numel()), dtype=torch.bool, device=images.device)
-    active = torch.nonzero(~judge(model, images, labels)[0]).squeeze(1)
+    active = torch.nonzero(logits.argmax(dim=1) == labels).squeeze(1)
     for _ in range(n):
         if not len(active):
             break

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from pixelproof.core.attacks.checks import check_mode, check_number
+from pixelproof.core.attacks.gradients import wide
 from pixelproof.core.attacks.margin import judge
-from pixelproof.core.counter_random import UInt64, below, image_keys, random_words
+from pixelproof.core.counter_random import UInt64, below, image_keys, random_words, unit_floats
 
 _STREAM = 2**43  # beyond those of the other searches; a generation has one, the first has two
 _LARGEST = 400  # population, which is the paper's
 _DIFFERENTIAL = 0.5  # the weight F; there is no crossover
-_UNIT = 2.0**-53
 
 Floats = npt.NDArray[np.float64]
 
@@ -68,7 +68,7 @@ def one_pixel(
         active = active[(lead[active] >= 0).all(dim=1)]
     member = lead.argmin(dim=1)
     best = _changed(images, genes[torch.arange(len(images), device=images.device), member])
-    return torch.where(fooled[:, None, None, None], images, best)
+    return torch.where(wide(fooled), images, best)
 
 
 def _evolve(
@@ -105,7 +105,7 @@ def _first(ids: UInt64, size: int, n: int, shape: torch.Size, seed: int) -> Floa
     where, what = (image_keys(ids, seed, _STREAM + part) for part in range(2))
     draws = [random_words(where, size * n, word) for word in range(2)]
     draws += [random_words(what, size * n, word) for word in range(3)]
-    unit = (np.stack(draws, axis=-1) >> np.uint64(11)).astype(np.float64) * _UNIT
+    unit = unit_floats(np.stack(draws, axis=-1))
     unit = unit.reshape(len(ids), size, n, 5)
     unit[..., :2] *= np.array(shape[2:])
     normal = torch.erfinv(torch.from_numpy(2 * unit[..., 2:] - 1)).numpy() * 2**0.5

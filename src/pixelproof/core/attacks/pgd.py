@@ -5,11 +5,12 @@ adversarial attacks", on images of whole numbers.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pixelproof.core.attacks.ball import Ball
 from pixelproof.core.attacks.checks import check_epsilon, check_mode, check_number
-from pixelproof.core.attacks.gradients import gradient_of
+from pixelproof.core.attacks.fgsm import whole_step
+from pixelproof.core.attacks.gradients import cross_entropy, gradient_of, wide
 from pixelproof.core.attacks.margin import judge, lead_of
 from pixelproof.core.attacks.starts import uniform
 from pixelproof.core.counter_random import UInt64
@@ -72,21 +73,14 @@ def _descend(
     model: nn.Module, images: Tensor, start: Tensor, labels: Tensor, epsilon: int, steps: int
 ) -> tuple[Tensor, Tensor]:
     """The example on the way from a start that has the smallest lead, and that lead."""
-
-    def loss(logits: Tensor) -> Tensor:
-        return F.cross_entropy(logits, labels, reduction="none")
-
-    size = max(1, round(2.5 * epsilon / steps))
-    origin = images.to(torch.int16)
-    low, high = (origin - epsilon).clamp(min=0), (origin + epsilon).clamp(max=255)
-    current = torch.minimum(torch.maximum(origin + start, low), high)
+    ball, length, loss = Ball(images, epsilon), whole_step(epsilon, steps), cross_entropy(labels)
+    current = ball.nearest(ball.centre + start)
     best, least = current, torch.full(labels.shape, torch.inf, device=images.device)
     for _ in range(steps + 1):
         logits, _, gradient = gradient_of(model, current.float() / 255, loss)
         lead = lead_of(logits, labels).float()
         better = lead < least
         least = torch.where(better, lead, least)
-        best = torch.where(better[:, None, None, None], current, best)
-        move = gradient.sign().to(torch.int16) * size
-        current = torch.minimum(torch.maximum(current + move, low), high)
+        best = torch.where(wide(better), current, best)
+        current = ball.step(current, gradient, length)
     return best.to(torch.uint8), least

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pixelproof.core.attacks.checks import check_epsilon
+from pixelproof.core.attacks.ball import Ball
+from pixelproof.core.attacks.checks import check_epsilon, check_number
 from pixelproof.core.attacks.fgsm import input_gradient
 
 
@@ -40,15 +41,12 @@ def from_random_start(
         ValueError: epsilon or steps is out of its range, or the model is in training mode.
     """
     check_epsilon(epsilon)
-    if steps < 1:
-        raise ValueError(f"steps: expected a number from 1, got {steps}")
+    check_number("steps", steps)
     length = -(-5 * epsilon // 4) if steps == 1 else -(-5 * epsilon // (2 * steps))
-    origin = images.to(torch.int16)
-    low, high = (origin - epsilon).clamp(min=0), (origin + epsilon).clamp(max=255)
+    ball = Ball(images, epsilon)
     start = random.integers(-epsilon, epsilon + 1, tuple(images.shape), dtype=np.int16)
-    current = torch.minimum(torch.maximum(origin + torch.from_numpy(start).to(low), low), high)
+    current = ball.nearest(ball.centre + torch.from_numpy(start).to(images.device))
     for _ in range(steps):
         gradient = input_gradient(model, current.float() / 255, labels)
-        move = gradient.sign().to(torch.int16) * length
-        current = torch.minimum(torch.maximum(current + move, low), high)
+        current = ball.step(current, gradient, length)
     return current.to(torch.uint8)

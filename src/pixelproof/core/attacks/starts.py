@@ -4,9 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pixelproof.core.counter_random import UInt64, image_keys, random_words
-
-_UNIT = 2.0**-53  # the high 53 bits of a word fill a float
+from pixelproof.core.counter_random import UInt64, image_keys, random_words, unit_floats
 
 
 def uniform(image_ids: UInt64, images: Tensor, seed: int, stream: int) -> Tensor:
@@ -22,6 +20,5 @@ def uniform(image_ids: UInt64, images: Tensor, seed: int, stream: int) -> Tensor
         (B, C, H, W) float64.
     """
     keys = image_keys(np.ascontiguousarray(image_ids, dtype=np.uint64), seed, stream)
-    words = random_words(keys, images[0].numel(), 0) >> np.uint64(11)
-    drawn = torch.from_numpy(words.astype(np.float64) * _UNIT)
+    drawn = torch.from_numpy(unit_floats(random_words(keys, images[0].numel(), 0)))
     return drawn.view(images.shape).to(images.device)
