@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pixelproof.errors import DataError, IntegrityError
+from pixelproof.evaluation.ledger import read_table
 from pixelproof.system import files
 
 if TYPE_CHECKING:  # whose module imports torch
@@ -97,15 +97,4 @@ def read_attacks(path: Path) -> pd.DataFrame:
         DataError: It is missing.
         IntegrityError: It is not what `evaluate` writes.
     """
-    if not path.is_file():
-        raise DataError(f"{path}: missing; run `dvc repro` to make it")
-    try:
-        records = pd.read_parquet(path, page_checksum_verification=True)
-    except (OSError, ValueError, LookupError, TypeError) as error:  # what a damaged file raises
-        reason = " ".join(str(error).split())
-        raise IntegrityError(f"{path}: not attacks: {reason}; {files.remedy(path)}") from None
-    if list(records.columns) != list(COLUMNS):
-        raise IntegrityError(
-            f"{path}: expected columns {list(COLUMNS)}, got {list(records)}; {files.remedy(path)}"
-        )
-    return records
+    return read_table(path, "what attacks did", COLUMNS)

@@ -1,6 +1,6 @@
 """The ledger of a model: one row for each prediction."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,18 +73,33 @@ def read_ledger(path: Path) -> pd.DataFrame:
         DataError: It is missing.
         IntegrityError: It is not a ledger.
     """
+    return read_table(path, "a ledger", COLUMNS)
+
+
+def read_table(path: Path, kind: str, columns: Iterable[str]) -> pd.DataFrame:
+    """Read a Parquet file that `evaluate` has written, and verify its checksums.
+
+    Args:
+        path: The file.
+        kind: What it holds, in the error.
+        columns: Its columns, in their order.
+
+    Raises:
+        DataError: It is missing.
+        IntegrityError: It is damaged, or its columns are others.
+    """
     if not path.is_file():
         raise DataError(f"{path}: missing; run `dvc repro` to make it")
     try:
-        ledger = pd.read_parquet(path, page_checksum_verification=True)
+        table = pd.read_parquet(path, page_checksum_verification=True)
     except (OSError, ValueError, LookupError, TypeError) as error:  # what a damaged file raises
         reason = " ".join(str(error).split())
-        raise IntegrityError(f"{path}: expected a ledger: {reason}; {files.remedy(path)}") from None
-    if list(ledger.columns) != list(COLUMNS):
+        raise IntegrityError(f"{path}: expected {kind}: {reason}; {files.remedy(path)}") from None
+    if list(table.columns) != list(columns):
         raise IntegrityError(
-            f"{path}: expected columns {list(COLUMNS)}, got {list(ledger)}; {files.remedy(path)}"
+            f"{path}: expected columns {list(columns)}, got {list(table)}; {files.remedy(path)}"
         )
-    return ledger
+    return table
 
 
 def wrong_by_image(rows: pd.DataFrame, images: Sequence[str]) -> npt.NDArray[np.bool_]:

@@ -21,7 +21,7 @@ from pixelproof.core.attacks.deepfool import deepfool
 from pixelproof.core.attacks.distances import distances, within
 from pixelproof.core.attacks.fab import fab
 from pixelproof.core.attacks.fgsm import fgsm, iterated_fgsm
-from pixelproof.core.attacks.integer_grid import examples_fool, to_integers
+from pixelproof.core.attacks.integer_grid import to_integers
 from pixelproof.core.attacks.jsma import jsma
 from pixelproof.core.attacks.one_pixel import one_pixel
 from pixelproof.core.attacks.pgd import pgd
@@ -123,12 +123,13 @@ class _Found:
 
     Attributes:
         examples: (B, 3, H, W) uint8; the image itself where the attack left its budget.
-        as_floats: (B,) whether what it found fools within the budget before it is rounded.
+        as_floats: (B,) whether what it found fools within the budget before it is rounded; None
+            where it was whole numbers already.
         outside: (B,) whether it left its budget, or returned what is no image.
     """
 
     examples: Tensor
-    as_floats: Tensor
+    as_floats: Tensor | None
     outside: Tensor
 
 
@@ -189,14 +190,15 @@ def _attempt(
         return f"{type(error).__name__}: {' '.join(str(error).split())}"
     judged = judge_examples(classifier, found.examples, measurement.targets[rows])
     measurement.add(name, rows, judged, draw=0, **setting)
+    fooled = judged.predicted != measurement.targets[rows]
     outcome = np.where(found.outside.cpu().numpy(), "outside its budget", "attacked")
     measurement.attacks.add(
         name,
         measurement.names[rows],
         outcome.astype(object),
         setting,
-        fooled=judged.predicted != measurement.targets[rows],
-        fooled_as_floats=found.as_floats.cpu().numpy(),
+        fooled=fooled,
+        fooled_as_floats=fooled if found.as_floats is None else found.as_floats.cpu().numpy(),
         far=distances(images, found.examples),
     )
     return ""
@@ -221,11 +223,7 @@ def _run(measurement: Measurement, entry: NamedAttack, images: Tensor, rows: Int
     stored, as_floats = examples, None
     if examples.is_floating_point():
         valid = ((examples >= 0) & (examples <= 1)).flatten(1).all(dim=1)  # not so for NaN
-        as_floats = examples_fool(classifier, examples, labels)
-        as_floats &= within(images, examples, norm, budget)
-        stored = to_integers(classifier, images, labels, examples, norm, budget)
+        stored, as_floats = to_integers(classifier, images, labels, examples, norm, budget)
     inside = valid & within(images, stored, norm, budget)
     kept = torch.where(inside[:, None, None, None], stored, images)
-    if as_floats is None:
-        as_floats = examples_fool(classifier, kept / 255, labels)
     return _Found(kept, as_floats, ~inside)

@@ -358,7 +358,7 @@ def test_on_the_integer_grid_the_examples_fool_again(
     rounded = (255 * examples).round().to(torch.uint8)
     fooled = model(rounded / 255).argmax(dim=1) != labels
     assert fooled.sum() < len(images)
-    stored = to_integers(model, images, labels, examples, "l2", 20_000)
+    stored, _ = to_integers(model, images, labels, examples, "l2", 20_000)
     assert (model(stored / 255).argmax(dim=1) != labels).all()
     assert torch.equal(stored[fooled], rounded[fooled]), "what fools is left as it is"
     further = distances(images, stored).l2 / distances(images, examples).l2
@@ -371,9 +371,9 @@ def test_on_the_integer_grid_nothing_leaves_its_budget(
     model, images, labels = network
     examples = deepfool(model, images, labels)
     budget = int(distances(images, examples).l2.median())
-    stored = to_integers(model, images, labels, examples, "l2", budget)
+    stored, _ = to_integers(model, images, labels, examples, "l2", budget)
     rounded = (255 * examples).round().to(torch.uint8)
     pushed = (stored != rounded).flatten(1).any(dim=1)
     assert (distances(images, stored).l2[pushed] <= budget).all()
-    clipped = to_integers(model, images, labels, examples, "linf", 1)
+    clipped, _ = to_integers(model, images, labels, examples, "linf", 1)
     assert distances(images, clipped).linf.max() == 1

@@ -2,6 +2,7 @@
 
 from typing import Literal, NamedTuple
 
+import torch
 from torch import Tensor
 
 Norm = Literal["linf", "l2", "l0"]
@@ -30,13 +31,16 @@ def distances(images: Tensor, examples: Tensor) -> Distances:
         images: (B, C, H, W) uint8.
         examples: (B, C, H, W), uint8, or floats in [0, 1].
     """
-    scale = 255 if examples.is_floating_point() else 1
-    gap = (examples.double() * scale - images.double()).abs()
-    changed = gap.amax(dim=1) > (_ROUNDING if examples.is_floating_point() else 0)
+    if examples.is_floating_point():
+        gap = (255 * examples.double() - images.double()).abs()
+        changed, squares = gap.amax(dim=1) > _ROUNDING, gap.square()
+    else:
+        gap = (examples.to(torch.int16) - images.to(torch.int16)).abs()
+        changed, squares = gap.amax(dim=1) > 0, gap.int().square()
     return Distances(
         changed.flatten(1).sum(dim=1).double(),
-        gap.flatten(1).square().sum(dim=1).sqrt(),
-        gap.flatten(1).amax(dim=1),
+        squares.flatten(1).sum(dim=1).double().sqrt(),
+        gap.flatten(1).amax(dim=1).double(),
     )
 
 

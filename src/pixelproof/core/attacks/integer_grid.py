@@ -18,7 +18,7 @@ _HALVINGS = 6  # of the last push, which goes further than it must
 
 def to_integers(
     model: nn.Module, images: Tensor, labels: Tensor, examples: Tensor, norm: Norm, budget: int
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """Round examples; those that fool no more are pushed along their direction until they do.
 
     Args:
@@ -30,7 +30,8 @@ def to_integers(
         budget: See `within`; nothing is pushed beyond it.
 
     Returns:
-        (B, C, H, W) uint8: the nearest example found on the way that fools, or the rounded one.
+        (B, C, H, W) uint8: the nearest example found on the way that fools, or the rounded one;
+        and (B,) whether the floats fool within the budget.
     """
     steps = 255 * torch.nan_to_num(examples) - images
     limit = budget if norm == "linf" else 255
@@ -45,7 +46,8 @@ def to_integers(
     every = torch.arange(len(images), device=images.device)
     scale = torch.ones(len(images), device=images.device)
     best, fooled, _ = pushed(every, scale)
-    rows = every[~fooled & (examples_fool(model, examples, labels))]
+    floats_fool = examples_fool(model, examples, labels)
+    rows = every[~fooled & floats_fool]
     found = every[:0]
     for _ in range(_PUSHES):
         if not len(rows):
@@ -62,7 +64,7 @@ def to_integers(
         stored, fooled, _ = pushed(found, middle)
         best[found[fooled]] = stored[fooled]
         high, low = torch.where(fooled, middle, high), torch.where(fooled, low, middle)
-    return best
+    return best, floats_fool & within(images, examples, norm, budget)
 
 
 def examples_fool(model: nn.Module, examples: Tensor, labels: Tensor) -> Tensor:

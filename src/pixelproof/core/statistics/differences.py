@@ -120,6 +120,22 @@ def _resampled_means(values: Floats, resamples: int, seed: int, by_draw: bool) -
     return np.concatenate(means)
 
 
+def check_pair(wrong: npt.NDArray[Any], other: npt.NDArray[Any]) -> None:
+    """Refuse what cannot be paired.
+
+    Raises:
+        ValueError: The shapes differ or are empty.
+    """
+    if wrong.shape != other.shape or wrong.size == 0:
+        raise ValueError(f"expected equal, filled shapes, got {wrong.shape} and {other.shape}")
+
+
+def none_differs(images: int, confidence: float) -> Difference:
+    """The difference where no image differs, which a bootstrap would give no width."""
+    _, most = wilson(0, images, confidence)
+    return Difference(0.0, -most, most, 1.0)
+
+
 def paired_difference(
     wrong: npt.NDArray[Any],
     other: npt.NDArray[Any],
@@ -148,12 +164,10 @@ def paired_difference(
     Raises:
         ValueError: The shapes differ or are empty.
     """
-    if wrong.shape != other.shape or wrong.size == 0:
-        raise ValueError(f"expected equal, filled shapes, got {wrong.shape} and {other.shape}")
+    check_pair(wrong, other)
     differences = wrong.astype(np.float64) - other
     if not differences.any():
-        _, most = wilson(0, len(differences), confidence)
-        return Difference(0.0, -most, most, 1.0)
+        return none_differs(len(differences), confidence)
     means = _resampled_means(differences, resamples, seed, by_draw)
     tail = (1 - confidence) / 2
     low, high = np.quantile(means, [tail, 1 - tail])

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pixelproof.core.statistics.differences import Difference
-from pixelproof.core.statistics.intervals import Floats, wilson
+from pixelproof.core.statistics.differences import Difference, check_pair, none_differs
+from pixelproof.core.statistics.intervals import Floats
 
 Int64 = npt.NDArray[np.int64]
 
@@ -89,13 +89,11 @@ def exact_paired_difference(
     Raises:
         ValueError: The shapes differ or are empty.
     """
-    if wrong.shape != other.shape or wrong.size == 0:
-        raise ValueError(f"expected equal, filled shapes, got {wrong.shape} and {other.shape}")
+    check_pair(wrong, other)
     images, draws = wrong.shape
     gaps = wrong.sum(axis=1, dtype=np.int64) - other.sum(axis=1, dtype=np.int64)
     if not gaps.any():
-        _, most = wilson(0, images, confidence)
-        return Difference(0.0, -most, most, 1.0)
+        return none_differs(images, confidence)
     low, high = exact_bootstrap(gaps, confidence)
     value = float(gaps.sum()) / (images * draws)
     return Difference(value, low / draws, high / draws, exact_sign_flip(gaps))
