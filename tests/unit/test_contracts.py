@@ -16,6 +16,7 @@ from pixelproof.cli.stage import STAGES
 from pixelproof.params.profiles import as_params
 from pixelproof.params.project import load_params
 from pixelproof.tracking.logged_models import SERVED
+from tests.conftest import LONGEST
 
 ROOT = Path(__file__).parents[2]
 ROOMS = (  # each imports from those after it alone; `stages` stand beside `tracking`
@@ -176,6 +177,11 @@ def test_one_name_for_stage_module_section_and_command(pipeline: Any) -> None:
             first, *rest = key.split(".")
             section = getattr(params, first)
             assert not rest or rest[0].startswith("${") or hasattr(section, rest[0]), key
+
+
+def test_the_longest_files_of_tests_are_there() -> None:
+    names = {path.name for path in (ROOT / "tests").rglob("test_*.py")}
+    assert set(LONGEST) <= names
 
 
 def test_attack_depends_on_no_draw(pipeline: Any) -> None:
