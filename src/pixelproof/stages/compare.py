@@ -60,7 +60,7 @@ def _made_from(params: Params, manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _set_others_aside(models: Collection[str]) -> None:
-    """Move models and ledgers of other studies out of the way.
+    """Move models, ledgers and attacks of other studies out of the way.
 
     DVC hashes those folders as a whole: what another profile or a removed arm has left there
     would count as an input, and get into dvc.lock.

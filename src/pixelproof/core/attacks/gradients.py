@@ -1,7 +1,6 @@
 """The gradient of what an attack makes larger or smaller, image by image."""
 
 from collections.abc import Callable, Iterator
-from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -32,7 +31,11 @@ def gradient_of(
 
 def cross_entropy(labels: Tensor) -> Callable[[Tensor], Tensor]:
     """From logits (B, K) to the cross-entropy of each image with its label (B,)."""
-    return partial(F.cross_entropy, target=labels, reduction="none")
+
+    def of_each(logits: Tensor) -> Tensor:
+        return F.cross_entropy(logits, labels, reduction="none")
+
+    return of_each
 
 
 def rival_slopes(
