@@ -13,7 +13,7 @@ NAME = "pixelproof"
 PANELS: dict[str, Sequence[Callable[..., None] | typer.Typer]] = {
     "Run": (run.run, run.stage, run.profile),
     "Data": (data.data, data.fetch, data.announce_data, data.export),
-    "Results": (results.show, results.diff, results.ui),
+    "Results": (results.show, results.diff, results.choose, results.ui),
     "Model": (model.predict, model.gate, model.monitor, model.promote, model.rollback),
     "Service": (service.serve, service.sync, service.prune, service.repair),
 }

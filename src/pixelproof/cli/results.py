@@ -1,5 +1,6 @@
 """Panel Results: the result table, two results side by side, the page of the runs."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -24,6 +25,19 @@ def diff(
     from pixelproof.tracking.history import compare_results
 
     print(compare_results(first, second))
+
+
+def choose(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="TRY", help="DVC experiments; by default all of this commit's."),
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the table there, too.")] = None,
+) -> None:
+    """Choose between recipes, by tries that spare the held-out images."""
+    from pixelproof.operations.tries import choose_recipe
+
+    print(choose_recipe(names or [], csv))
 
 
 def ui(

@@ -59,7 +59,7 @@ def load_images(folder: Path, split: str, select: Select) -> ImageSet:
         IntegrityError: Its bytes are not those that were written, or other parameters made it.
     """
     manifest = files.read_sealed(folder / "manifest.json")
-    for key in ("side", "fit", "split", "seed"):
+    for key in ("side", "fit", "split", "seed", "validation"):
         made, wanted = manifest.get(key), getattr(select, key)
         if made != wanted:
             raise IntegrityError(

@@ -27,7 +27,8 @@ class Row:
         width: Of the file, in pixels.
         height: Of the file, in pixels.
         mode: Pillow's mode of the file.
-        split: `train` or `held_out`.
+        split: `train` or `held_out`; `spared` for what was held out where `select.validation` cuts
+            off others in its place.
     """
 
     image: int
@@ -47,9 +48,18 @@ def _hash(*parts: object) -> int:
 
 
 def split_of(select: Select, key: object) -> str:
-    """The split of an image or a group: a threshold on a hash, so no other image matters."""
+    """The split of an image or a group: a threshold on a hash, so no other image matters.
+
+    With `select.validation`, a share of the training images is what is held out, and the images
+    that are held out without it are spared: a choice made then has not seen them.
+    """
     held_out = _hash(select.seed, "split", key) < select.held_out * 2**64
-    return "held_out" if select.split == "none" or held_out else "train"
+    if select.split == "none":
+        return "held_out"
+    if select.validation is None:
+        return "held_out" if held_out else "train"
+    cut_off = _hash(select.seed, "validation", key) < select.validation * 2**64
+    return "spared" if held_out else "held_out" if cut_off else "train"
 
 
 def group_finder(group: Group | None, root: Path) -> Callable[[str], str | None]:
@@ -204,8 +214,9 @@ def balance(rows: Sequence[Row], classes: Sequence[str], select: Select) -> list
         size = sum(part.values())
         for label, name in enumerate(classes):
             if not part[label]:
+                share = "held_out" if select.validation is None else "validation"
                 raise DataError(
-                    f"{split}: no image of class {name}; add images, or change select.held_out"
+                    f"{split}: no image of class {name}; add images, or change select.{share}"
                 )
             share = whole[label] / len(rows)
             spread = (share * (1 - share) / size * (1 - size / len(rows))) ** 0.5

@@ -63,6 +63,11 @@ class Select:
     """Of the split and of the choice of a subset."""
     held_out: Annotated[float, Field(gt=0, lt=1), Expected("a share between 0 and 1")] = 0.3
     """The share of the images that no model is trained on."""
+    validation: (
+        Annotated[float, Field(gt=0, lt=1), Expected("null or a share between 0 and 1")] | None
+    ) = None
+    """For a choice between recipes: the share of the training images that is cut off by a hash and
+    takes the place of the held-out ones, which no stage then stores; null: none."""
     train_images: CountOrAll = None
     """How many training images to use at most; null: all. Classes keep their shares."""
     held_out_images: CountOrAll = None
@@ -76,6 +81,8 @@ class Select:
     stops."""
 
     def __post_init__(self) -> None:
+        trained = self.validation is None or self.split == "hash"
+        require(trained, "validation", "null, since split is none", self.validation)
         table = self.group.csv if self.group else None
         if table is not None:  # what lies elsewhere could change without a stage that runs again
             inside = ".." not in Path(table).parts and Path(table).is_relative_to(self.data)

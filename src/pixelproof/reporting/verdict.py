@@ -246,6 +246,16 @@ def _in_short(summary: Summary, judgement: Judgement) -> str:
 
 def verdict(summary: Summary) -> str:
     """What the result means: gain, cost and answer of the first hardened model, then the others."""
+    words = _verdict(summary)
+    if share := summary.get("validation"):
+        words = (
+            f"A choice, and no proof: measured on {percent(share)} of the training images, cut off "
+            f"by select.validation; the held-out ones are spared. {words}"
+        )
+    return words
+
+
+def _verdict(summary: Summary) -> str:
     judged = judgements(summary)
     if not judged:
         rates = [f"{m} errs on {bounded_percent(e['error_rate'])} %" for m, e in _models(summary)]

@@ -112,6 +112,8 @@ def run(*, params: Params) -> None:
         "margins": margins(params),
         "made_from": _made_from(params, manifest),
     }
+    if params.select.validation is not None:
+        digest["validation"] = params.select.validation
     distances = boundary(ledgers, common, params)
     _write_table(table, METRICS / "results.csv")
     _write_table(distances, METRICS / "boundary.csv")

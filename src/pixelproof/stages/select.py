@@ -166,6 +166,7 @@ def run(*, select: Select, check_classes: Callable[[Sequence[str]], None]) -> No
         raw = folder / "raw"
         reading = read_all(found, select, raw)
         rows, duplicates = without_duplicates(reading.rows)
+        rows = [row for row in rows if row.split in SPLITS]
         remarks = balance(rows, classes, select)
         chosen = choose_subset(rows, classes, select)
         splits = {}
@@ -192,4 +193,6 @@ def run(*, select: Select, check_classes: Callable[[Sequence[str]], None]) -> No
             "warnings": remarks,
             "images": [_image(row) for row in chosen],
         }
+        if select.validation is not None:
+            manifest["validation"] = select.validation
         files.write_sealed(folder / "manifest.json", manifest)

@@ -132,6 +132,27 @@ def test_split_none_holds_every_image_out(project: Path) -> None:
     assert len(load_images(IMAGES, "train", made.select).ids) == 0
 
 
+def test_a_choice_between_recipes_spares_the_held_out_images(project: Path) -> None:
+    execute("select", params())
+    before = splits()
+    assert "validation" not in manifest()
+    execute("select", params(validation=0.4))
+    after = splits()
+    trained = {path for path, split in before.items() if split == "train"}
+    assert set(after) == trained, "what was held out is not even stored"
+    cut_off = {path for path, split in after.items() if split == "held_out"}
+    assert 0.2 < len(cut_off) / len(trained) < 0.6
+    assert manifest()["validation"] == 0.4
+    draw_image(0, 777).save("data/bad/777.png")
+    execute("select", params(validation=0.4))
+    assert after.items() <= splits().items(), "one image more moves no other"
+
+
+def test_a_validation_without_a_class_is_refused(project: Path) -> None:
+    with pytest.raises(DataError, match="held_out: no image of class"):
+        execute("select", params(validation=1e-6))
+
+
 def test_unreadable_images_are_quarantined_and_counted(project: Path) -> None:
     Path("data/bad/000.png").write_bytes(b"")
     Path("data/bad/001.png").write_text("no image")
