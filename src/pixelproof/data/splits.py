@@ -214,9 +214,9 @@ def balance(rows: Sequence[Row], classes: Sequence[str], select: Select) -> list
         size = sum(part.values())
         for label, name in enumerate(classes):
             if not part[label]:
-                share = "held_out" if select.validation is None else "validation"
+                key = "held_out" if select.validation is None else "validation"
                 raise DataError(
-                    f"{split}: no image of class {name}; add images, or change select.{share}"
+                    f"{split}: no image of class {name}; add images, or change select.{key}"
                 )
             share = whole[label] / len(rows)
             spread = (share * (1 - share) / size * (1 - size / len(rows))) ** 0.5

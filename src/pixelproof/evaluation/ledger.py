@@ -52,6 +52,10 @@ class LedgerWriter:
         frame = pd.DataFrame(columns, index=range(len(image)))
         self._parts.append(frame.astype(COLUMNS))
 
+    def table(self) -> pd.DataFrame:
+        """All rows so far."""
+        return pd.concat(self._parts, ignore_index=True)
+
     def write(self, path: Path, computed: Mapping[str, str | int]) -> None:
         """Store the ledger as Parquet, whole or not at all.
 
@@ -60,7 +64,7 @@ class LedgerWriter:
             computed: The device and the number of threads, on which predictions depend as well.
                 Stored in the file, as `read_ledger(path).attrs`.
         """
-        whole = pd.concat(self._parts, ignore_index=True)
+        whole = self.table()
         whole.attrs = dict(computed)
         with files.atomic(path) as temporary:
             whole.to_parquet(temporary, index=False, write_page_checksum=True)

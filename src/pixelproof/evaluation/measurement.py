@@ -13,7 +13,7 @@ from torch import Tensor
 from pixelproof.core.attacks.distances import distances
 from pixelproof.core.pixel_changes import apply_in_place
 from pixelproof.data.drawn_changes import ChangeSet
-from pixelproof.data.image_set import ImageSet, hex_id
+from pixelproof.data.image_set import ImageSet, UInt8, hex_id
 from pixelproof.evaluation.attack_records import AttackRecords
 from pixelproof.evaluation.ledger import LedgerWriter
 from pixelproof.evaluation.prediction import (
@@ -46,6 +46,21 @@ class Strength:
     images: int | None = None
 
 
+@dataclass(frozen=True)
+class Examples:
+    """Adversarial examples that were made from a model.
+
+    Attributes:
+        setting: What the ledger holds of the attack.
+        rows: (N,) of their images.
+        pixels: (N, 3, H, W) uint8.
+    """
+
+    setting: Mapping[str, Any]
+    rows: Int64
+    pixels: UInt8
+
+
 @dataclass
 class Measurement:
     """A model, the images of a split, and the ledger that is filled.
@@ -63,6 +78,8 @@ class Measurement:
         original: The original whose FGSM examples it is measured on; None where there are none.
         update: Called with the number of predictions and gradients done.
         attacks: Takes what attacks on the model itself did to each image.
+        keep: Of which attacks the examples are kept, and of how many of the first images.
+        kept: Those examples, by attack.
     """
 
     evaluate: Evaluate
@@ -77,6 +94,8 @@ class Measurement:
     original: str | None = None
     update: Update = field(default=lambda amount: None)
     attacks: AttackRecords = field(default_factory=AttackRecords)
+    keep: Mapping[str, int] = field(default_factory=dict)
+    kept: dict[str, list[Examples]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Bring the images to the device, name them and find the index of each true class."""
@@ -149,6 +168,9 @@ class Measurement:
         ):
             self.add(experiment, rows, judged, draw=0, **strength.setting)
             self.record(experiment, rows, torch.from_numpy(examples), judged, strength.setting)
+            if kept := len(first(rows, self.keep.get(experiment, 0))):  # rows ascend
+                part = Examples(strength.setting, rows[:kept], examples[:kept].copy())
+                self.kept.setdefault(experiment, []).append(part)
         self.record_wrong(experiment, strength.images, strength.setting)
 
     def record(

@@ -21,6 +21,8 @@ from pixelproof.promotion.version import Version, began_with
 from pixelproof.reporting.rows import without
 from pixelproof.system import files
 
+LENDERS = ("champion", "control")  # whose adversarial examples the challenger is shown
+
 
 @dataclass
 class Contestants:
@@ -36,7 +38,8 @@ class Contestants:
     def ledger(self, label: str) -> pd.DataFrame:
         """The ledger of one of them, measured once."""
         if label not in self.ledgers:
-            self.ledgers[label] = self.trial.measure(self.folders[label], label)
+            probed = label == "challenger"
+            self.ledgers[label] = self.trial.measure(self.folders[label], label, probed)
         return self.ledgers[label]
 
     def meet(self, champion: Version | None) -> None:
@@ -102,7 +105,10 @@ class Contestants:
         none. No other process can take a look meanwhile, so that no two have the same number.
         """
         seen = {hex_id(image) for each in self.folders.values() for image in seen_images(each)}
-        met = {label: without(self.ledger(label), seen) for label in self.folders}
+        measured = {label: self.ledger(label) for label in self.folders}
+        lent = self.trial.borrow(self.folders["challenger"], "challenger", LENDERS)
+        measured["challenger"] = pd.concat([measured["challenger"], lent], ignore_index=True)
+        met = {label: without(ledger, seen) for label, ledger in measured.items()}
         unknown = [label for label, folder in self.folders.items() if not seen_is_known(folder)]
         three = (met["challenger"], met["champion"], met["control"])
         with self.registry.lock():

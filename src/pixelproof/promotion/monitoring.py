@@ -1,6 +1,7 @@
 """The champion is measured alone on fresh draws, so that a rise of Pi is noticed."""
 
 import dataclasses
+import math
 import secrets
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +16,7 @@ from pixelproof.promotion.outcome import Result
 from pixelproof.promotion.registry import open_registry
 from pixelproof.promotion.version import CHAMPION, Version
 from pixelproof.reporting.rows import without
-from pixelproof.reporting.wording import bounds, estimate
+from pixelproof.reporting.wording import estimate, interval
 from pixelproof.system import files
 
 _BOUNDS = {"": "value", "_low": "low", "_high": "high"}  # by the ending of a metric's name
@@ -25,7 +26,7 @@ def measure_champion(params: Params) -> Result:
     """Measure the champion alone on fresh draws, and say whether Pi has risen.
 
     Returns:
-        STEADY, WORSE where Pi lies above the interval that it had when it was promoted, or NOT
+        STEADY, WORSE where Pi is certainly above what it was when it was promoted, or NOT
         COMPARABLE; also written to `artifacts/gate/monitor.json`.
 
     Raises:
@@ -62,6 +63,9 @@ def compare_with_promotion(
 ) -> tuple[str, str]:
     """Whether a champion is worse than it was, and what that rests on in a sentence.
 
+    Both figures are uncertain. The interval of their difference is by Newcombe's method ("Interval
+    estimation for the difference between independent proportions", 1998), from both intervals.
+
     Args:
         champion: The version, with Pi and its interval when it was promoted.
         figures: Its figures now.
@@ -74,8 +78,11 @@ def compare_with_promotion(
     if known != point:
         at = f"at {known}" if known else "without a figure"
         return "NOT COMPARABLE", f"{words}; it was promoted {at}, so that nothing compares"
-    low, high = (float(champion.tags[key]) for key in ("pi_low", "pi_high"))
-    held = f"{bounds(low, high)} when it was promoted"
-    if pi["value"] > high:
-        return "WORSE", f"{words}, above {held}"
-    return "STEADY", f"{words}, and was {held}"
+    then = {key: float(champion.tags[f"pi{end}"]) for end, key in _BOUNDS.items()}
+    rise = pi["value"] - then["value"]
+    least = rise - math.hypot(pi["value"] - pi["low"], then["high"] - then["value"])
+    most = rise + math.hypot(pi["high"] - pi["value"], then["value"] - then["low"])
+    words += (
+        f", and was {estimate(then)} when it was promoted: {interval(rise, least, most, sign='+')}"
+    )
+    return ("WORSE" if least > 0 else "STEADY"), words

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pixelproof.errors import DataError
 from pixelproof.params.named_attacks import Kind, Norm, kind_of
 
+Follows = Literal["step", "steps", "queries", "another model", "another model iterated"]
 COMPARED_N = 64  # changed pixels, the largest number in the paper's Table 10
 Setting = Mapping[str, Any]  # experiment, epsilon, steps, n, values, area, as far as they apply
 
@@ -76,7 +77,8 @@ class Experiment:
             often than the champion, in each setting; and the report compares the same.
         required: Whether the gate decides nothing without it.
         follows: What an attack goes by, which the checks for masked gradients ask: one step along
-            the gradient, several, the answers to queries, or another model's gradient.
+            the gradient, several, the answers to queries, or another model's gradient, once or
+            several times.
         sentence: The attack in a sentence, filled from the setting.
         norm: Of an attack: the distance that its budget limits, `epsilon` or (l0) `n`.
         sees: Of an attack: what it asks of the model.
@@ -96,7 +98,7 @@ class Experiment:
     column: Column | None = None
     gated: bool = False
     required: bool = False
-    follows: Literal["step", "steps", "queries", "another model"] | None = None
+    follows: Follows | None = None
     sentence: str = "an attack"
     norm: Norm | None = None
     sees: Literal["gradients", "scores", ""] = ""
@@ -279,6 +281,14 @@ EXPERIMENTS: dict[str, Experiment] = {
     "boundary": Experiment(errors=False),  # a distance, with a table and a figure of its own
 }
 
+# What the gate asks of a challenger alone, beside attacks by name; see `promotion.probes`.
+_LENT = Experiment(over="epsilon", counted="steps", follows="another model iterated")
+PROBES = {
+    "transfer_champion": _LENT,
+    "transfer_control": _LENT,
+    "repeated": Experiment(images="all"),
+}
+
 
 def described(name: str) -> Experiment:
     """The entry of an experiment; of one that this version does not know, an empty one.
@@ -286,7 +296,8 @@ def described(name: str) -> Experiment:
     A result of another version may hold it, and two results are compared all the same.
     """
     kind = kind_of(name)
-    return EXPERIMENTS.get(name, Experiment() if kind is None else _by_name(kind))
+    known = EXPERIMENTS | PROBES
+    return known.get(name, Experiment() if kind is None else _by_name(kind))
 
 
 def _by_name(kind: Kind) -> Experiment:
@@ -301,7 +312,8 @@ def check_known(names: Iterable[str]) -> None:
     Raises:
         DataError: There is one; names it.
     """
-    unknown = [name for name in names if name not in EXPERIMENTS and kind_of(name) is None]
+    known = EXPERIMENTS | PROBES
+    unknown = [name for name in names if name not in known and kind_of(name) is None]
     if unknown:
         raise DataError(
             f"expected experiments that `reporting/experiments.py` describes, got {unknown[0]!r}"
@@ -315,4 +327,4 @@ def required() -> list[str]:
 
 def following(*kinds: str) -> list[str]:
     """The attacks that go by one of these; see `Experiment.follows`."""
-    return [name for name, entry in EXPERIMENTS.items() if entry.follows in kinds]
+    return [name for name, entry in (EXPERIMENTS | PROBES).items() if entry.follows in kinds]

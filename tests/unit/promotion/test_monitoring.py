@@ -21,13 +21,15 @@ def found(value: float) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(
-    ("value", "outcome"), [(1.0, "STEADY"), (2.5, "STEADY"), (2.51, "WORSE"), (9.0, "WORSE")]
+    ("value", "outcome"), [(1.0, "STEADY"), (2.64, "STEADY"), (2.65, "WORSE"), (9.0, "WORSE")]
 )
-def test_worse_is_above_the_interval_of_its_promotion(value: float, outcome: str) -> None:
+def test_worse_is_a_rise_beyond_what_both_figures_leave_open(value: float, outcome: str) -> None:
     told, words = compare_with_promotion(champion(), found(value), POINT)
     assert told == outcome
     assert f"version 3: Pi is {value:.2f} [{value - 0.4:.2f}, {value + 0.4:.2f}]" in words
-    assert "[1.50, 2.50] when it was promoted" in words
+    assert "and was 2.00 [1.50, 2.50] when it was promoted: " in words
+    least = value - 2 - (0.4**2 + 0.5**2) ** 0.5  # Newcombe's squares
+    assert f"[{least:+.2f}, " in words
 
 
 def test_another_point_compares_with_nothing() -> None:

@@ -210,6 +210,18 @@ def test_the_gate_measures_them_on_fresh_draws(params: Params) -> None:
     assert not set(ledger["experiment"]) & (of_original | {"pixels", "magnitude", "area"})
 
 
+def test_a_challenger_alone_is_asked_whether_it_hides_its_gradient(params: Params) -> None:
+    trial, models = Trial(params, seed=9), Path("artifacts/models")
+    compared = set(trial.measure(models / "baseline", "champion")["experiment"])
+    asked = set(trial.measure(models / "stuck-8", "challenger", probed=True)["experiment"])
+    probes = {"bim:unbounded", "pgd:restarts", "repeated", "gradient_free"}
+    assert asked - compared == probes
+    lent = trial.borrow(models / "stuck-8", "challenger", ["champion"])
+    assert set(lent["experiment"]) == {"transfer_champion"}
+    asked_of = {(row.epsilon, row.steps) for row in lent.itertuples()}
+    assert asked_of == {(10, 5), (40, 5)}
+
+
 def test_they_are_rows_of_the_results(params: Params) -> None:
     table = pd.read_csv("metrics/results.csv")
     noisy, dead = (table[table["experiment"] == name] for name in ("noise", "dead_rows"))

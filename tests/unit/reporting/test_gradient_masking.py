@@ -11,9 +11,11 @@ from torch import Tensor, nn
 
 from pixelproof.core.attacks.boundary import boundary_distance
 from pixelproof.core.attacks.fgsm import fgsm, iterated_fgsm
+from pixelproof.core.attacks.pgd import pgd
 from pixelproof.core.attacks.square import square_attack
 from pixelproof.evaluation.ledger import LedgerWriter
 from pixelproof.params.project import Params, parse_params
+from pixelproof.promotion.rules import gradients_there
 from pixelproof.reporting.boundary import boundary
 from pixelproof.reporting.comparison import Comparison
 from pixelproof.reporting.gradient_masking import gradient_checks, masked
@@ -22,6 +24,7 @@ from pixelproof.reporting.rows import common_images
 
 SIDE, COUNT, EPSILONS, STEPS, QUERIES = 8, 80, (2, 4), 5, 100
 IDS = np.arange(COUNT, dtype=np.uint64)
+BENDS = 40.0
 
 
 class Honest(nn.Module):
@@ -48,16 +51,35 @@ class Quantised(Honest):
         return super().forward((images * 255).round() / 255)
 
 
-def ledger(model: nn.Module, images: Tensor, labels: Tensor, borrowed: Tensor) -> pd.DataFrame:
+class Shattered(Honest):
+    """The same decisions; the gap is bent so steeply that its gradient points anywhere."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        gap = super().forward(images)[:, 0]
+        bent = gap + 4 / BENDS * torch.sin(BENDS * gap)  # of the sign of the gap
+        return torch.stack([bent, -bent], dim=1)
+
+
+class Randomised(Honest):
+    """Nearly the same decisions; the answer to the same image is another each time."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        found = super().forward(images)
+        return found + 0.05 * torch.randn(found.shape)
+
+
+def ledger(
+    model: nn.Module, images: Tensor, labels: Tensor, borrowed: Tensor, probed: bool
+) -> pd.DataFrame:
     writer = LedgerWriter(["left", "right"])
     names = np.array([f"{at:016x}" for at in range(COUNT)], dtype=object)
     truth = np.array(["left", "right"], dtype=object)[labels.numpy()]
-    flat = np.zeros(COUNT, np.float32)
 
     def add(experiment: str, examples: Tensor, **setting: object) -> None:
         with torch.no_grad():
-            found = model(examples.float() / 255).argmax(dim=1).numpy()
-        writer.add(experiment, names, truth, found, flat, split="held_out", draw=0, **setting)
+            logits = model(examples.float() / 255)
+        found, gap = logits.argmax(dim=1).numpy(), logits[:, 0].numpy()
+        writer.add(experiment, names, truth, found, gap, split="held_out", draw=0, **setting)
 
     add("clean", images, n=0)
     add("transfer_fgsm", borrowed, epsilon=EPSILONS[0], steps=1)
@@ -68,10 +90,18 @@ def ledger(model: nn.Module, images: Tensor, labels: Tensor, borrowed: Tensor) -
         add("whitebox_iterated", found, epsilon=epsilon, steps=STEPS)
         found = square_attack(model, images, labels, IDS, epsilon, QUERIES)
         add("gradient_free", found, epsilon=epsilon, steps=QUERIES)
+    if probed:
+        for lender in ("champion", "control"):
+            lent = iterated_fgsm(Honest().eval(), images, labels, EPSILONS[0], STEPS)
+            add(f"transfer_{lender}", lent, epsilon=EPSILONS[0], steps=STEPS)
+        found = pgd(model, images, labels, IDS, EPSILONS[0], STEPS, restarts=5)
+        add("pgd:restarts", found, epsilon=EPSILONS[0], steps=STEPS)
+        add("bim:unbounded", iterated_fgsm(model, images, labels, 128, 40), epsilon=128, steps=40)
+        add("repeated", images, n=0)
     distance = boundary_distance(model, images, labels).numpy()
     predicted = labels.numpy()
     writer.add("boundary", names, truth, predicted, distance, split="held_out", n=0, draw=0)
-    return pd.concat(writer._parts, ignore_index=True)
+    return writer.table()
 
 
 def params() -> Params:
@@ -103,7 +133,8 @@ def compared(make: Callable[[], nn.Module]) -> Comparison:
     models = {"base": Honest(), "clean": Honest(), "hard": make()}
     settings = params()
     ledgers = {
-        name: ledger(model.eval(), images, labels, borrowed) for name, model in models.items()
+        name: ledger(model.eval(), images, labels, borrowed, name == "hard")
+        for name, model in models.items()
     }
     common = common_images(ledgers)
     table, far = results(ledgers, common, SIDE), boundary(ledgers, common, settings)
@@ -150,3 +181,37 @@ def test_a_hidden_gradient_is_noticed(planted: Callable[[], nn.Module]) -> None:
         words = f"{QUERIES} queries without a gradient fool no more than {STEPS} steps"
         assert f"{words}, at epsilon {epsilon}" in found["hard"]
     assert ("no image has a gradient of zero" in found["hard"]) == (planted is Quantised)
+
+
+PLANTED: dict[Callable[[], nn.Module], str] = {
+    Saturated: "40 steps at epsilon 128 fool at least 95 %",
+    Quantised: "no image has a gradient of zero",
+    Shattered: "40 steps at epsilon 128 fool at least 95 %",
+    Randomised: "it answers the same when it is asked again",
+}
+
+
+@pytest.mark.parametrize("make", [Honest, *PLANTED])
+def test_the_gate_takes_none_that_hides_its_gradient(make: Callable[[], nn.Module]) -> None:
+    comparison = compared(make)
+    rule = gradients_there(
+        {
+            "champion": comparison.ledgers["base"],
+            "control": comparison.ledgers["clean"],
+            "challenger": comparison.ledgers["hard"],
+        },
+        comparison.common,
+        comparison.params,
+    )
+    assert rule.holds == (make is Honest), rule.words
+    assert PLANTED.get(make, "") in rule.words
+
+
+def test_a_shattered_gradient_is_seen_by_each_of_its_signs() -> None:
+    held = flags(Shattered)["hard"]
+    steps, weak = STEPS, EPSILONS[0]
+    for lender in ("champion", "control"):
+        words = f"its own examples fool no fewer than the {lender}'s, in {steps} steps at epsilon"
+        assert f"{words} {weak}" in held
+    starts = "random starts fool at most 5 points more than none"
+    assert f"{starts}, in {steps} steps at epsilon {weak}" in held
