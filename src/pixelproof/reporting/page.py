@@ -17,9 +17,10 @@ from pixelproof.reporting.findings import flips, regressed, sensor
 from pixelproof.reporting.gallery import gallery
 from pixelproof.reporting.gradient_masking import Check
 from pixelproof.reporting.paper_claims import Claim
+from pixelproof.reporting.repetitions import method_words
 from pixelproof.reporting.tables import tables
 from pixelproof.reporting.text import result_markdown, result_name
-from pixelproof.reporting.verdict import judgements, verdict
+from pixelproof.reporting.verdict import judgements, spared, verdict
 from pixelproof.reporting.wording import left_out, reference
 from pixelproof.reporting.worst_case import worst_words
 from pixelproof.system import files
@@ -53,6 +54,8 @@ def write_page(
         summary=summary,
         left_out=left_out(summary),
         worst=worst_words(summary),
+        spared=spared(summary),
+        methods=method_words(summary),
         claims=claims,
         hero=svg(forest(comparison)),
         tables=tables(comparison, checks),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pixelproof.reporting.experiments import described, required
+from pixelproof.reporting.repetitions import method_words
 from pixelproof.reporting.wording import bounded_percent, margin, percent, points, reference
 
 Answer = Literal["take", "do not take", "too little evidence", "no control"]
@@ -246,13 +247,24 @@ def _in_short(summary: Summary, judgement: Judgement) -> str:
 
 def verdict(summary: Summary) -> str:
     """What the result means: gain, cost and answer of the first hardened model, then the others."""
-    words = _verdict(summary)
-    if share := summary.get("validation"):
-        words = (
-            f"A choice, and no proof: measured on {percent(share)} of the training images, cut off "
-            f"by select.validation; the held-out ones are spared. {words}"
-        )
-    return words
+    return " ".join([*spared(summary), _verdict(summary), *_method(summary)])
+
+
+def spared(summary: Summary) -> list[str]:
+    """That images cut from the training ones were measured; empty where held-out ones were."""
+    share = summary.get("validation")
+    words = (
+        f"A choice, and no proof: measured on {percent(share or 0)} of the training images, cut "
+        "off by select.validation; the held-out ones are spared."
+    )
+    return [words] if share else []
+
+
+def _method(summary: Summary) -> list[str]:
+    """What can be said of the method: nothing by one training seed."""
+    if summary.get("methods") or not hardened(summary):
+        return method_words(summary)
+    return ["One training seed: this is said of these models, not of the method."]
 
 
 def _verdict(summary: Summary) -> str:

@@ -20,6 +20,7 @@ from pixelproof.reporting.figures import draw_error_rates
 from pixelproof.reporting.gradient_masking import gradient_checks, masked
 from pixelproof.reporting.page import failed_page, markdown, write_page
 from pixelproof.reporting.paper_claims import claims
+from pixelproof.reporting.repetitions import methods
 from pixelproof.reporting.results import results
 from pixelproof.reporting.robust_accuracy import robust_accuracy
 from pixelproof.reporting.rows import Ledgers, common_images, of_split, without
@@ -121,6 +122,8 @@ def run(*, params: Params) -> None:
     _write_table(attacks, METRICS / "attacks.csv")
     draw_error_rates(table, params, PLOTS / "error_rates.svg")
     comparison = Comparison(params, ledgers, common, table, distances, digest, attacks)
+    if repeated := methods(comparison):
+        digest["methods"] = repeated
     tested, checks = claims(comparison), gradient_checks(comparison)
     for model, entry in digest["models"].items():
         entry["masked_gradients"] = masked(checks, model)

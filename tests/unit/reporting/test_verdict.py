@@ -182,5 +182,5 @@ def test_the_challenger_comes_first_and_the_others_in_short() -> None:
     said = verdict(found)
     assert said.startswith("Do not take hard: ")
     assert "Beside it: first −" in said.replace("-", "−")
-    assert said.endswith("points of errors: take.")
+    assert "points of errors: take. One training seed: this is said of these models" in said
     assert any("gate.challenger=first" in one.command for one in next_steps(found))
