@@ -7,6 +7,10 @@ whose two parameters make two draws of an image correlate by 0.3, and for the in
 (the demo's draws correlate by 0.62 to 0.77). The paired test compares two
 models that do not differ: their images' chances are drawn apart, or are the same. It takes 999
 resamples in place of the package's 10,000, for speed.
+
+Methods that were trained with several seeds differ between them, too: each model multiplies its
+images' chances by a factor of its own, log-normal, and each image's by another. The interval over
+images and seeds stands beside a bootstrap that resamples both.
 """
 
 import argparse
@@ -23,6 +27,7 @@ from rich.progress import track
 
 from pixelproof.core.statistics.differences import paired_difference
 from pixelproof.core.statistics.intervals import effective_trials, rate_interval, wilson
+from pixelproof.core.statistics.repetitions import repeated_difference
 from pixelproof.system import files
 
 RESULTS = Path(__file__).with_name("coverage.json")
@@ -31,6 +36,8 @@ CORRELATION, HIGH_CORRELATION = 0.3, 0.7
 RATES = (0.002, 0.01, 0.1)
 RATE_IMAGES = (300, 600, 2000)
 PAIRED = [(images, rate) for images in (300, 600) for rate in RATES] + [(2000, 0.01)]
+METHOD_IMAGES, METHOD_RATE, EACH = 400, 0.07, 0.5
+METHODS = [(seeds, spread) for seeds in (2, 3, 5) for spread in (0.1, 0.3, 0.6)]
 LEAST_COVERAGE, MOST_REJECTED = 0.93, 0.06  # the first is asked for at the most images
 
 Row = dict[str, Any]
@@ -88,6 +95,44 @@ def simulate_pair(images: int, rate: float, shared: bool, runs: int) -> Row:
     return {"images": images, "rate": rate, "chances": "same" if shared else "apart", **shares}
 
 
+def simulate_method(seeds: int, spread: float, runs: int) -> Row:
+    """The share of runs whose interval over images and seeds holds the difference of two methods.
+
+    The second method errs half as often. The truth is the mean of many seeds and images.
+    """
+    random = np.random.default_rng([SEED, seeds, round(10 * spread)])
+
+    def gaps(seeds: int, images: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        hard = chances(random, images, METHOD_RATE, HIGH_CORRELATION)[:, 0]
+
+        def method(factor: float) -> npt.NDArray[np.bool_]:
+            own = factor * np.exp(random.normal(0, spread, (seeds, 1)))
+            each = np.exp(random.normal(-(EACH**2) / 2, EACH, (seeds, images)))
+            chance = np.minimum(hard * own * each, 1)[..., None]
+            return np.asarray(random.random((seeds, images, DRAWS)) < chance)
+
+        return method(0.5), method(1.0)
+
+    truth = float(
+        np.mean([np.subtract(*(one.mean() for one in gaps(50, 5000))) for _ in range(20)])
+    )
+    held = {"covered": 0, "both resampled": 0}
+    for _ in range(runs):
+        first, second = gaps(seeds, METHOD_IMAGES)
+        found = repeated_difference(first, second)
+        held["covered"] += found.low <= truth <= found.high
+        difference = first.mean(axis=2) - second.mean(axis=2)
+        means = [
+            difference[random.integers(0, seeds, seeds)]
+            .mean(axis=0)[random.integers(0, METHOD_IMAGES, METHOD_IMAGES)]
+            .mean()
+            for _ in range(RESAMPLES)
+        ]
+        low, high = np.percentile(means, [2.5, 97.5])
+        held["both resampled"] += low <= truth <= high
+    return {"seeds": seeds, "spread": str(spread), **{key: n / runs for key, n in held.items()}}
+
+
 def table(rows: list[Row], titles: dict[str, str]) -> str:
     """The rows as a Markdown table, shares in per cent."""
     lines = ["| " + " | ".join(titles.values()) + " |", "|" + " --- |" * len(titles)]
@@ -112,6 +157,8 @@ def main() -> None:
     rates = [simulate_rate(*size, runs) for size in track(sizes, "rates", transient=True)]
     kinds = [(*size, shared) for size in PAIRED for shared in (False, True)]
     pairs = [simulate_pair(*kind, runs) for kind in track(kinds, "pairs", transient=True)]
+    kinds_of = track(METHODS, "methods", transient=True)
+    methods = [simulate_method(*kind, max(1, runs // 4)) for kind in kinds_of]
     least = min(row["covered"] for row in rates if row["images"] == max(RATE_IMAGES))
     most = max(row["rejected"] for row in pairs)
     about = {
@@ -131,7 +178,9 @@ def main() -> None:
         "least_coverage": {"value": least, "at_least": LEAST_COVERAGE, "images": max(RATE_IMAGES)},
         "most_rejected": {"value": most, "at_most": MOST_REJECTED},
     }
-    files.write_json(RESULTS, {"rates": rates, "pairs": pairs, "demands": demands, **about})
+    files.write_json(
+        RESULTS, {"rates": rates, "pairs": pairs, "methods": methods, "demands": demands, **about}
+    )
     size = {"images": "Images", "rate": "Rate"}
     ways = {
         "correlation": "Correlation",
@@ -144,6 +193,10 @@ def main() -> None:
     print()
     shares = {"rejected": "Rejected at 5 %", "covered": "Covered by the bootstrap"}
     print(table(pairs, {**size, "chances": "Images' chances", **shares}))
+    print()
+    seeds = {"seeds": "Seeds", "spread": "Spread of the factor (log)"}
+    ways = {"covered": "Covered, over images and seeds", "both resampled": "Both resampled"}
+    print(table(methods, {**seeds, **ways}))
     print(f"\nLeast coverage at {max(RATE_IMAGES)} images {least:.1%}, most rejected {most:.1%}.")
 
 
