@@ -34,7 +34,7 @@ def choose(
     ] = None,
     csv: Annotated[Path | None, typer.Option(help="Write the table there, too.")] = None,
 ) -> None:
-    """Choose between recipes, by tries that spare the held-out images."""
+    """Choose between recipes, by their tries."""
     from pixelproof.operations.tries import choose_recipe
 
     print(choose_recipe(names or [], csv))

@@ -36,6 +36,7 @@ class ImageSet:
         classes: The names of the classes, sorted.
         paths: (N,) `class/file` below the data folder.
         split: `train` or `held_out`.
+        groups: (N,) the part that each image belongs to; None where each stands alone.
     """
 
     ids: npt.NDArray[np.uint64]
@@ -44,6 +45,7 @@ class ImageSet:
     classes: tuple[str, ...]
     paths: tuple[str, ...]
     split: str
+    groups: tuple[str, ...] | None = None
 
 
 def load_images(folder: Path, split: str, select: Select) -> ImageSet:
@@ -81,4 +83,5 @@ def load_images(folder: Path, split: str, select: Select) -> ImageSet:
         tuple(manifest["classes"]),
         tuple(row["path"] for row in rows),
         split,
+        tuple(row["group"] for row in rows) if all("group" in row for row in rows) else None,
     )

@@ -29,6 +29,7 @@ class Row:
         mode: Pillow's mode of the file.
         split: `train` or `held_out`; `spared` for what was held out where `select.validation` cuts
             off others in its place.
+        group: The part it belongs to; None where it stands alone.
     """
 
     image: int
@@ -39,6 +40,7 @@ class Row:
     height: int
     mode: str
     split: str
+    group: str | None = None
 
 
 def _hash(*parts: object) -> int:
@@ -72,14 +74,21 @@ def group_finder(group: Group | None, root: Path) -> Callable[[str], str | None]
     if group is None:
         return lambda path: None
     if group.pattern is not None:
-        pattern = re.compile(group.pattern)
+        pattern, group_by = re.compile(group.pattern), group
 
         def search(path: str) -> str:
             match = pattern.search(path)
             group = match and match[1 if pattern.groups else 0]
             if not group:
                 raise DataError(f"{root}/{path}: select.group.pattern finds nothing in this path")
-            return group
+            if group_by.block is None:
+                return group
+            if not group.isdecimal():
+                raise DataError(
+                    f"{root}/{path}: expected a number for select.group.block, got {group!r} by "
+                    "select.group.pattern"
+                )
+            return f"{int(group) // group_by.block}"
 
         return search
     table = Path(str(group.csv))

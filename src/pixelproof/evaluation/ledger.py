@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from pixelproof.system import files
 
 COLUMNS = {
     "image": "string",
+    "group": "string",
     "label": "string",
     "split": "string",
     "experiment": "string",
@@ -44,7 +46,7 @@ class LedgerWriter:
         margin: npt.NDArray[np.float32],
         **setting: object,
     ) -> None:
-        """Add the predictions of some images in one setting (epsilon, steps, n, …)."""
+        """Add the predictions of some images in one setting (group, epsilon, steps, n, …)."""
         columns: dict[str, Any] = dict.fromkeys(COLUMNS)
         columns.update(setting)
         columns |= {"image": image, "label": label, "experiment": experiment}
@@ -77,16 +79,19 @@ def read_ledger(path: Path) -> pd.DataFrame:
         DataError: It is missing.
         IntegrityError: It is not a ledger.
     """
-    return read_table(path, "a ledger", COLUMNS)
+    return read_table(path, "a ledger", COLUMNS, {"group": "string"})
 
 
-def read_table(path: Path, kind: str, columns: Iterable[str]) -> pd.DataFrame:
+def read_table(
+    path: Path, kind: str, columns: Iterable[str], added: Mapping[str, str] = MappingProxyType({})
+) -> pd.DataFrame:
     """Read a Parquet file that `evaluate` has written, and verify its checksums.
 
     Args:
         path: The file.
         kind: What it holds, in the error.
         columns: Its columns, in their order.
+        added: Those, with their types, that files of earlier versions lack; they are empty then.
 
     Raises:
         DataError: It is missing.
@@ -96,9 +101,18 @@ def read_table(path: Path, kind: str, columns: Iterable[str]) -> pd.DataFrame:
         raise DataError(f"{path}: missing; run `dvc repro` to make it")
     try:
         table = pd.read_parquet(path, page_checksum_verification=True)
-    except (OSError, ValueError, LookupError, TypeError) as error:  # what a damaged file raises
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        NotImplementedError,
+    ) as error:  # what a damaged file raises
         reason = " ".join(str(error).split())
         raise IntegrityError(f"{path}: expected {kind}: {reason}; {files.remedy(path)}") from None
+    for place, name in enumerate(columns):
+        if name in added and name not in table and len(table.columns) >= place:
+            table.insert(place, name, pd.Series(pd.NA, table.index, dtype=added[name]))
     if list(table.columns) != list(columns):
         raise IntegrityError(
             f"{path}: expected columns {list(columns)}, got {list(table)}; {files.remedy(path)}"

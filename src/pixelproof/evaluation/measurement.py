@@ -105,6 +105,8 @@ class Measurement:
             self.images.labels
         ]
         self.names = np.array([hex_id(int(image)) for image in self.images.ids], dtype=object)
+        of = self.images.groups
+        self.groups = None if of is None else np.array(of, dtype=object)
         self.labels = np.array(self.images.classes, dtype=object)[self.images.labels]
 
     @cached_property
@@ -129,6 +131,7 @@ class Measurement:
             judged.predicted,
             judged.margin,
             split=self.split,
+            group=None if self.groups is None else self.groups[rows],
             **setting,
         )
 

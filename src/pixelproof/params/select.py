@@ -24,11 +24,17 @@ def _check_pattern(pattern: str) -> str:
 
 @section
 class Group:
-    """What keeps images of one part in one split: a pattern on the path, or a CSV column."""
+    """What keeps images of one part in one split: a pattern on the path, or a CSV column.
+
+    Intervals and tests then go by part, since images of one part are alike.
+    """
 
     pattern: Annotated[str, AfterValidator(_check_pattern)] | None = None
     """A regular expression that is searched in `class/file`; its first group names the part, or the
     whole match where it has no group."""
+    block: Annotated[int, Field(ge=2), Expected("null or a number from 2")] | None = None
+    """With a pattern that finds a number: so many consecutive numbers are one part, as frames of a
+    recording are; null: what the pattern finds is the part's name."""
     csv: str | None = None
     """A table in the data folder, in place of a pattern; its column `path` has `class/file`."""
     column: str | None = None
@@ -42,6 +48,8 @@ class Group:
             "either a pattern, or a csv and its column",
             dataclasses.asdict(self),
         )
+        whole = self.block is None or self.pattern is not None
+        require(whole, "block", "null, since there is no pattern", self.block)
 
 
 @section

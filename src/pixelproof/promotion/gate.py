@@ -29,7 +29,7 @@ from pixelproof.promotion.rules import (
 )
 from pixelproof.reporting.experiments import described, required
 from pixelproof.reporting.results import clean_figures
-from pixelproof.reporting.rows import common_images, rows_of
+from pixelproof.reporting.rows import common_images, groups_of, rows_of
 from pixelproof.reporting.tradeoff import attacked_images, gated_settings, tellable
 from pixelproof.reporting.wording import margin as allowed
 
@@ -224,7 +224,8 @@ def figures(ledger: pd.DataFrame, images: list[str], params: Params) -> dict[str
     known = clean_figures(ledger)
     if not images:
         return known
-    rate = rate_interval(wrong_by_image(at_reference(ledger, params), images))
+    groups = groups_of(ledger, images)
+    rate = rate_interval(wrong_by_image(at_reference(ledger, params), images), groups=groups)
     point, grid = params.compare.reference, params.reference_grid
     side = params.select.side
     pi = [pixel_index(bound, point.n, side, grid.values, grid.area) for bound in rate]

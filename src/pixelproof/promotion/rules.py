@@ -10,13 +10,14 @@ import pandas as pd
 from pixelproof.core.pixel_index import pixel_index
 from pixelproof.core.statistics.differences import Difference, paired_difference
 from pixelproof.core.statistics.exact import exact_paired_difference
+from pixelproof.core.statistics.groups import Groups
 from pixelproof.evaluation.ledger import wrong_by_image
 from pixelproof.params.gate import Gate
 from pixelproof.params.project import Params
 from pixelproof.reporting.comparison import Comparison
 from pixelproof.reporting.gradient_masking import gradient_checks, masked
 from pixelproof.reporting.results import results
-from pixelproof.reporting.rows import key_of, rows_of
+from pixelproof.reporting.rows import groups_of, key_of, rows_of
 from pixelproof.reporting.tradeoff import (
     accuracy_difference,
     attack_difference,
@@ -80,7 +81,7 @@ def more_robust(
         wrong_by_image(at_reference(ledgers[name], params), common)
         for name in (other, "challenger")
     )
-    gap = better_by(theirs, own, params, level)
+    gap = better_by(theirs, own, params, level, groups_of(ledgers["challenger"], common))
     point, grid = params.compare.reference, params.reference_grid
     # Pi is linear in the error rate, so that a difference of rates is one of Pi's.
     factor = pixel_index(1.0, point.n, params.select.side, grid.values, grid.area)
@@ -95,7 +96,11 @@ def more_robust(
 
 
 def better_by(
-    other: npt.NDArray[np.bool_], challenger: npt.NDArray[np.bool_], params: Params, level: float
+    other: npt.NDArray[np.bool_],
+    challenger: npt.NDArray[np.bool_],
+    params: Params,
+    level: float,
+    groups: Groups = None,
 ) -> Difference:
     """How much less often the challenger is wrong, tested at a level that may be far below 5 %.
 
@@ -105,13 +110,20 @@ def better_by(
         params: Whether the images share their positions: then the draws are resampled, too, and
             resamples must be drawn, enough for the level as far as that is possible.
         level: Two-sided.
+        groups: Of the images.
     """
     if params.generate.positions != "shared":
-        return exact_paired_difference(other, challenger, 1 - level)
+        return exact_paired_difference(other, challenger, 1 - level, groups)
     compare = params.compare
     needed = min(MOST_RESAMPLES, max(compare.resamples, round(20 / level)))
     return paired_difference(
-        other, challenger, resamples=needed, seed=compare.seed, by_draw=True, confidence=1 - level
+        other,
+        challenger,
+        resamples=needed,
+        seed=compare.seed,
+        by_draw=True,
+        confidence=1 - level,
+        groups=groups,
     )
 
 

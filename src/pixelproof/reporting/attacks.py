@@ -9,6 +9,7 @@ import pandas as pd
 from pixelproof.core.statistics.intervals import Interval, rate_interval
 from pixelproof.reporting.experiments import Setting, described
 from pixelproof.reporting.robust_accuracy import budget_of, budget_words, with_budget
+from pixelproof.reporting.rows import record_groups
 from pixelproof.reporting.wording import percent
 
 ATTACK_COLUMNS = [
@@ -68,7 +69,10 @@ def _row(setting: Setting, rows: pd.DataFrame, whole: pd.DataFrame) -> dict[str,
     counts = rows["outcome"].value_counts()
     outside = int(counts.get("outside its budget", 0))
     fooled = rows["fooled"].dropna().to_numpy(dtype=bool)
-    rate = rate_interval(fooled[:, None]) if len(fooled) else Interval(np.nan, np.nan, np.nan)
+    groups = record_groups(rows[rows["fooled"].notna()])
+    rate = Interval(np.nan, np.nan, np.nan)
+    if len(fooled):
+        rate = rate_interval(fooled[:, None], groups=groups)
     counted: dict[str, Any] = {entry.counted or "steps": setting["steps"]}
     return {
         "attack": name,

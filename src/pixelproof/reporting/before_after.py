@@ -13,12 +13,13 @@ from pixelproof.core.statistics.differences import (
     paired_difference,
     unpaired_difference,
 )
+from pixelproof.core.statistics.groups import Groups
 from pixelproof.errors import DataError, ParameterError
 from pixelproof.evaluation.ledger import wrong_by_image
 from pixelproof.params.compare import Compare, Reference
 from pixelproof.params.generate import Generate
 from pixelproof.reporting.experiments import described
-from pixelproof.reporting.rows import SETTING, of_split, rows_of
+from pixelproof.reporting.rows import SETTING, groups_of, of_split, rows_of
 from pixelproof.reporting.wording import share
 
 DRAWN_BY = ("test_seed", "positions", "channels")  # what test draws of an image depend on
@@ -179,11 +180,16 @@ def _compare(
     counts = f"{len(shared)} shared of {sizes[0]} and {sizes[1]} images"
     if set(sizes) == {len(shared)}:
         counts = "same images"
+    groups = [
+        groups_of(ledger, shared if paired else own)
+        for ledger, own in zip(ledgers, images, strict=True)
+    ]
     if paired:
-        difference, draws = _paired(first, second, wrong, setting["n"] in (None, 0))
+        undrawn = setting["n"] in (None, 0)
+        difference, draws = _paired(first, second, wrong, undrawn, groups[0])
         why = f"{counts}, {draws}" if draws else counts
     else:
-        difference = _unpaired(first, wrong)
+        difference = _unpaired(first, wrong, groups)
         why = f"other images: {counts}"
     return (
         (float(wrong[0].mean()), float(wrong[1].mean())),
@@ -195,25 +201,34 @@ def _compare(
     )
 
 
-def _unpaired(first: Side, wrong: list[Wrong]) -> Difference:
+def _unpaired(first: Side, wrong: list[Wrong], groups: list[Groups]) -> Difference:
     resamples, seed = first.parameter(Compare, "resamples"), first.parameter(Compare, "seed")
-    return unpaired_difference(wrong[1], wrong[0], resamples=resamples, seed=seed)
+    return unpaired_difference(
+        wrong[1], wrong[0], resamples=resamples, seed=seed, groups=(groups[1], groups[0])
+    )
 
 
-def _by_image(first: Side, wrong: Sequence[npt.NDArray[Any]], by_draw: bool) -> Difference:
+def _by_image(
+    first: Side, wrong: Sequence[npt.NDArray[Any]], by_draw: bool, groups: Groups
+) -> Difference:
     resamples, seed = first.parameter(Compare, "resamples"), first.parameter(Compare, "seed")
-    return paired_difference(wrong[1], wrong[0], resamples=resamples, seed=seed, by_draw=by_draw)
+    return paired_difference(
+        wrong[1], wrong[0], resamples=resamples, seed=seed, by_draw=by_draw, groups=groups
+    )
 
 
-def _paired(first: Side, second: Side, wrong: list[Wrong], undrawn: bool) -> tuple[Difference, str]:
+def _paired(
+    first: Side, second: Side, wrong: list[Wrong], undrawn: bool, groups: Groups
+) -> tuple[Difference, str]:
     """The difference by image, and by draw where the draws are the same; and how, in words."""
     drawn = [[side.parameter(Generate, key) for key in DRAWN_BY] for side in (first, second)]
     if undrawn or drawn[0] == drawn[1]:
         count = min(draws.shape[1] for draws in wrong)
         wrong[:] = [draws[:, :count] for draws in wrong]  # draw number i is the same in both
         by_draw = not undrawn and drawn[0][1] == "shared"
-        return _by_image(first, wrong, by_draw=by_draw), "" if undrawn else "same draws"
+        found = _by_image(first, wrong, by_draw, groups)
+        return found, "" if undrawn else "same draws"
     means = [draws.mean(axis=1, keepdims=True) for draws in wrong]
     changed = [key for key, *two in zip(DRAWN_BY, *drawn, strict=True) if two[0] != two[1]]
     words = f"other draws ({', '.join(changed)}): by image alone"
-    return _by_image(first, means, by_draw=False), words
+    return _by_image(first, means, False, groups), words

@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 
 from pixelproof.core.statistics.differences import sign_flip_p_value
+from pixelproof.core.statistics.groups import as_groups, totals
 from pixelproof.core.statistics.intervals import median_interval
 from pixelproof.params.project import Params
-from pixelproof.reporting.rows import Ledgers, among
+from pixelproof.reporting.rows import Ledgers, among, groups_of
 
 
 def boundary(ledgers: Ledgers, common: list[str], params: Params) -> pd.DataFrame:
@@ -29,14 +30,17 @@ def boundary(ledgers: Ledgers, common: list[str], params: Params) -> pd.DataFram
         if measured.empty:
             continue
         row = {"model": model, "images": len(measured)}
-        row |= median_interval(measured.to_numpy(dtype=float))._asdict()
+        groups = groups_of(ledgers[model], list(measured.index))
+        row |= median_interval(measured.to_numpy(dtype=float), groups=groups)._asdict()
         origin = params.origin(model)
         if origin != model:
             gaps = (measured - by_model[origin]).to_numpy(dtype=float)
-            gaps = gaps[np.isfinite(gaps)]
+            finite = np.isfinite(gaps)
+            gaps = gaps[finite]
             row["difference_to_baseline"] = float(gaps.mean()) if len(gaps) else np.nan
             compare = params.compare
-            row["p_value"] = sign_flip_p_value(gaps, compare.resamples, compare.seed)
+            units = gaps if groups is None else totals(gaps, as_groups(groups[finite]))
+            row["p_value"] = sign_flip_p_value(units, compare.resamples, compare.seed)
         table.append(row)
     columns = ["model", "images", "value", "low", "high", "difference_to_baseline", "p_value"]
     return pd.DataFrame(table, columns=columns).rename(columns={"value": "median"})

@@ -28,7 +28,14 @@ class Answer(NamedTuple):
     reason: str
 
 
-def paired(comparison: Comparison, wrong: Rates, other: Rates, *, drawn: bool = True) -> Difference:
+def paired(
+    comparison: Comparison,
+    wrong: Rates,
+    other: Rates,
+    *,
+    drawn: bool = True,
+    images: list[str] | None = None,
+) -> Difference:
     """The difference of two models or settings, paired by image and draw.
 
     Args:
@@ -36,11 +43,17 @@ def paired(comparison: Comparison, wrong: Rates, other: Rates, *, drawn: bool = 
         wrong: Of one, (images, draws).
         other: Of the other, of the same shape.
         drawn: Whether the columns are draws; unchanged images and attacks have none.
+        images: The ids of the images; by default they are the common ones.
     """
     compare = comparison.params.compare
     shared = drawn and comparison.params.generate.positions == "shared"
     return paired_difference(
-        wrong, other, resamples=compare.resamples, seed=compare.seed, by_draw=shared
+        wrong,
+        other,
+        resamples=compare.resamples,
+        seed=compare.seed,
+        by_draw=shared,
+        groups=comparison.groups(images),
     )
 
 

@@ -87,7 +87,8 @@ def clean_accuracy(comparison: Comparison) -> Answer:
     for name in names:
         right = ~comparison.wrong(name, "clean")
         before = ~comparison.wrong(comparison.params.origin(name), "clean")
-        difference = paired(comparison, right, before, drawn=False)
+        images = comparison.counted(name, "clean")
+        difference = paired(comparison, right, before, drawn=False, images=images)
         kept &= difference.low > -MARGIN
         lost |= difference.high <= -MARGIN
         rates = f"{small_percent(before.mean())} to {small_percent(right.mean())}"
@@ -104,7 +105,8 @@ def recovery(comparison: Comparison) -> Answer:
         wrong = comparison.wrong(name, "transfer_fgsm")
         other = comparison.wrong(str(comparison.control_of(name)), "transfer_fgsm")
         if len(wrong) and wrong.shape == other.shape:
-            difference = paired(comparison, wrong, other, drawn=False)
+            images = comparison.counted(name, "transfer_fgsm")
+            difference = paired(comparison, wrong, other, drawn=False, images=images)
             better &= difference.high < 0
             worse |= difference.low >= 0
             words.append(

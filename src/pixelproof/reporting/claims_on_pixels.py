@@ -120,7 +120,9 @@ def ranking(comparison: Comparison) -> Answer:
         return not_comparable("a ranking needs three originals; these are hardened from one")
     wrong = {model: comparison.at_reference(model) for model in originals}
     compare = comparison.params.compare
-    ranks = rank_intervals(wrong, resamples=compare.resamples, seed=compare.seed)
+    ranks = rank_intervals(
+        wrong, resamples=compare.resamples, seed=compare.seed, groups=comparison.groups()
+    )
     entries = comparison.summary["models"]
     accuracy = [entries[model]["clean_accuracy"]["value"] for model in originals]
     pi = [entries[model]["pi"]["value"] for model in originals]
@@ -148,13 +150,15 @@ def disarming(comparison: Comparison) -> Answer:
     words, holds, fails = [], True, False
     for n in sorted({min(counts, key=lambda count: abs(count - share)), counts[-1]}):
         still = comparison.wrong(model, "adversarial_pixels", n=n)
-        back = rate_interval(~still)
+        images = comparison.counted(model, "adversarial_pixels", n=n)
+        back = rate_interval(~still, groups=comparison.groups(images))
         bounds = f"[{small_percent(back.low)}, {small_percent(back.high)}]"
         words.append(f"{small_percent(back.value)} {bounds} of {len(still)} come back at n = {n}")
         if n not in comparison.levels("pixels", "n", model):
             unknown = f"unchanged images were not tried at n = {n}"
             return not_comparable(unknown, "; ".join(words))
-        lost = rate_interval(comparison.wrong(model, "pixels", n=n))
+        changed = comparison.wrong(model, "pixels", n=n)
+        lost = rate_interval(changed, groups=comparison.groups())
         words.append(f"the same change loses {small_percent(lost.value)} of the unchanged images")
         holds &= back.low > lost.high
         fails |= back.high < lost.low

@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from pixelproof.core.statistics.groups import Groups
 from pixelproof.evaluation.ledger import wrong_by_image
 from pixelproof.params.project import Params
 from pixelproof.reporting.boundary import distances
 from pixelproof.reporting.results import counted_images
-from pixelproof.reporting.rows import Ledgers, rows_of
+from pixelproof.reporting.rows import Ledgers, groups_of, rows_of
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,20 @@ class Comparison:
         rows = rows_of(self.ledgers[model], experiment, **setting)
         return wrong_by_image(rows, counted_images(rows, self.common, experiment))
 
+    def counted(self, model: str, experiment: str, **setting: Any) -> list[str]:
+        """The images of `wrong`, in its order."""
+        rows = rows_of(self.ledgers[model], experiment, **setting)
+        return counted_images(rows, self.common, experiment)
+
     def at_reference(self, model: str) -> npt.NDArray[np.bool_]:
         """Which draws of the common images are wrong at the reference point."""
         point = self.params.compare.reference
         return self.wrong(model, point.experiment, n=point.n)
+
+    def groups(self, images: list[str] | None = None) -> Groups:
+        """The groups of some images, by default the common ones; None where each stands alone."""
+        ledger = next(iter(self.ledgers.values()))
+        return groups_of(ledger, self.common if images is None else images)
 
     def distances(self, model: str) -> "pd.Series[float]":
         """The distance of the common images to a model's decision boundary, by image."""

@@ -94,7 +94,10 @@ def _compare(
         np.array([[attack[image]] for image in images]) for attack in (better, worse)
     ]
     compare = comparison.params.compare
-    difference = paired_difference(*pair, resamples=compare.resamples, seed=compare.seed)
+    groups = comparison.groups(images)
+    difference = paired_difference(
+        *pair, resamples=compare.resamples, seed=compare.seed, groups=groups
+    )
     rates = f"{percent(pair[0].mean())} against {percent(pair[1].mean())}"
     return difference.high >= -most, f"{rates} of {len(images)} images"
 
@@ -230,12 +233,13 @@ def _nothing_unreached(comparison: Comparison, model: str) -> list[Check]:
     checks = []
     for attack in _named(comparison, model) + _attacks(comparison, model, "steps"):
         if attack.epsilon >= LARGE and attack.steps > 1:
-            fooled = np.array([[one] for one in _fooled(comparison, model, attack).values()])
+            by_image = _fooled(comparison, model, attack)
+            fooled, groups = np.array([*by_image.values()])[:, None], comparison.groups([*by_image])
             words = (
                 f"{attack.steps} steps at epsilon {attack.epsilon} fool at least "
                 f"{percent(NEARLY_ALL, 0)}"
             )
-            holds = rate_interval(fooled).high >= NEARLY_ALL
+            holds = rate_interval(fooled, groups=groups).high >= NEARLY_ALL
             found = f"{percent(fooled.mean())} of {len(fooled)} images"
             checks.append(Check(model, words, holds, found))
     return checks

@@ -60,6 +60,7 @@ def _against(comparison: Comparison, arms: list[str], controls: list[str]) -> di
     right, others = (
         np.stack([_right(comparison, model) for model in models]) for models in (arms, controls)
     )
+    counted = comparison.counted(arms[0], "clean")
     rates = [
         (float(own.mean()), float(other.mean())) for own, other in zip(wrong, theirs, strict=True)
     ]
@@ -73,8 +74,8 @@ def _against(comparison: Comparison, arms: list[str], controls: list[str]) -> di
         "ratio": _ratio(*means),
         "ratios": [_ratio(*pair) for pair in rates],
         "differences": [own - other for own, other in rates],
-        **_named(repeated_difference(wrong, theirs)),
-        "accuracy": _named(repeated_difference(right, others)),
+        **_named(repeated_difference(wrong, theirs, groups=comparison.groups())),
+        "accuracy": _named(repeated_difference(right, others, groups=comparison.groups(counted))),
     }
 
 

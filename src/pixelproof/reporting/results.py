@@ -8,10 +8,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from pixelproof.core.pixel_index import pixel_index
+from pixelproof.core.statistics.groups import Groups, as_groups
 from pixelproof.core.statistics.intervals import balanced_accuracy, rate_interval
 from pixelproof.evaluation.ledger import wrong_by_image
 from pixelproof.reporting.experiments import check_known, described
-from pixelproof.reporting.rows import Ledgers, among, settings
+from pixelproof.reporting.rows import Ledgers, among, groups_of, settings
 
 RESULT_COLUMNS = [
     "model",
@@ -41,8 +42,10 @@ def counted_images(rows: pd.DataFrame, common: list[str], experiment: str) -> li
     return among(common, rows)
 
 
-def _result(model: str, setting: Mapping[str, Any], wrong: npt.NDArray[np.bool_]) -> dict[str, Any]:
-    rate = rate_interval(wrong)
+def _result(
+    model: str, setting: Mapping[str, Any], wrong: npt.NDArray[np.bool_], groups: Groups
+) -> dict[str, Any]:
+    rate = rate_interval(wrong, groups=groups)
     return {
         "model": model,
         **setting,
@@ -86,7 +89,8 @@ def results(
         for setting, group in settings(ledger):
             images = counted_images(group, common, setting["experiment"])
             if images and described(setting["experiment"]).errors:
-                row = _result(model, setting, wrong_by_image(group, images))
+                groups = groups_of(ledger, images)
+                row = _result(model, setting, wrong_by_image(group, images), groups)
                 rows.append(_with_pi({**row, "protocol": protocol}, side))
     table = pd.DataFrame(rows, columns=RESULT_COLUMNS)
     return table.astype(dict.fromkeys(["epsilon", "steps", "n", "area"], "Int64"))
@@ -97,12 +101,15 @@ def clean_figures(ledger: pd.DataFrame) -> dict[str, Any]:
     clean = ledger[ledger["experiment"] == "clean"]
     labels, classes = pd.factorize(clean["label"], sort=True)
     correct = (clean["prediction"] == clean["label"]).to_numpy(dtype=bool)
-    accuracy = rate_interval(correct[:, None])
+    groups = groups_of(ledger, list(clean["image"]))
+    accuracy = rate_interval(correct[:, None], groups=groups)
     recall = {}
     for index, name in enumerate(classes):
-        recall[name] = rate_interval(correct[labels == index][:, None])._asdict()
+        chosen = labels == index
+        among = None if groups is None else as_groups(groups[chosen])
+        recall[name] = rate_interval(correct[chosen][:, None], groups=among)._asdict()
     return {
         "clean_accuracy": accuracy._asdict(),
-        "balanced_accuracy": balanced_accuracy(correct, labels)._asdict(),
+        "balanced_accuracy": balanced_accuracy(correct, labels, groups=groups)._asdict(),
         "recall": recall,
     }

@@ -8,7 +8,7 @@ import pandas as pd
 
 from pixelproof.core.statistics.intervals import rate_interval
 from pixelproof.reporting.experiments import Setting, described
-from pixelproof.reporting.rows import settings
+from pixelproof.reporting.rows import record_groups, settings
 from pixelproof.reporting.wording import bounded_percent
 
 NORMS = {"linf": "L-infinity", "l2": "L2", "l0": "L0"}
@@ -82,6 +82,7 @@ def _of_budget(budget: Budget, attacks: Mapping[str, pd.DataFrame]) -> dict[str,
         [rows["fooled"].fillna(False).to_numpy(dtype=bool) for rows in outcomes.values()]
     )
     fooled = wrong | by_attack.any(axis=0)
+    groups = record_groups(next(iter(outcomes.values())))
     alone = by_attack & (by_attack.sum(axis=0) == 1)
     return {
         "norm": budget[0],
@@ -89,7 +90,7 @@ def _of_budget(budget: Budget, attacks: Mapping[str, pd.DataFrame]) -> dict[str,
         "images": len(images),
         "wrong_unchanged": int(wrong.sum()),
         "fooled": int(fooled.sum()),
-        "robust": rate_interval(~fooled[:, None])._asdict(),
+        "robust": rate_interval(~fooled[:, None], groups=groups)._asdict(),
         "attacks": {
             name: {"fooled": int(by_attack[at].sum()), "alone": int(alone[at].sum())}
             for at, name in enumerate(outcomes)

@@ -1,11 +1,12 @@
 """Which rows of a ledger count: by split, images seen, experiment and setting."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from pixelproof.core.statistics.groups import Groups, as_groups
 from pixelproof.errors import DataError
 
 SETTING = ["experiment", "epsilon", "steps", "n", "values", "area"]
@@ -29,6 +30,41 @@ def rows_of(ledger: pd.DataFrame, experiment: str, **setting: Any) -> pd.DataFra
         same = ledger[column].isna() if value is None else ledger[column] == value
         chosen &= same.fillna(False).astype(bool)
     return ledger[chosen]
+
+
+def groups_of(ledger: pd.DataFrame, images: Sequence[str]) -> Groups:
+    """The groups of images (`select.group`), from a ledger that holds them unchanged.
+
+    Args:
+        ledger: Of any model.
+        images: Their ids, (N,).
+
+    Returns:
+        (N,) codes; None where images stand alone.
+    """
+    if not len(images):
+        return None
+    return _codes(_group_names(ledger).reindex(pd.Index(images)))
+
+
+def _group_names(ledger: pd.DataFrame) -> "pd.Series[str]":
+    return rows_of(ledger, "clean").drop_duplicates("image").set_index("image")["group"]
+
+
+def _codes(names: "pd.Series[str]") -> Groups:
+    return None if names.isna().any() else as_groups(names.to_numpy(dtype=str))
+
+
+def with_groups(records: pd.DataFrame, ledger: pd.DataFrame) -> pd.DataFrame:
+    """What attacks did, with a column `group` of the images, from the model's ledger."""
+    named = records.assign(group=records["image"].map(_group_names(ledger)))
+    named.attrs = records.attrs
+    return named
+
+
+def record_groups(rows: pd.DataFrame) -> Groups:
+    """The groups of the images in rows of `with_groups`, (rows,); None where there are none."""
+    return _codes(rows["group"]) if "group" in rows and len(rows) else None
 
 
 def common_images(ledgers: Ledgers, limit: int | None = None, split: str = "held-out") -> list[str]:

@@ -12,7 +12,7 @@ from pixelproof.core.statistics.intervals import Interval, rate_interval
 from pixelproof.evaluation.ledger import wrong_by_image
 from pixelproof.params.project import Params
 from pixelproof.reporting.results import clean_figures
-from pixelproof.reporting.rows import Ledgers, rows_of
+from pixelproof.reporting.rows import Ledgers, groups_of, rows_of
 from pixelproof.reporting.worst_case import pi_worst, worst_cases
 
 
@@ -45,6 +45,7 @@ def summary(ledgers: Ledgers, common: list[str], params: Params) -> dict[str, An
         for model, ledger in ledgers.items()
     }
     wrong = {model: wrong_by_image(rows, common) for model, rows in at_reference.items()}
+    groups = groups_of(next(iter(ledgers.values())), common)
 
     def difference(model: str, other: str) -> dict[str, Any]:
         paired = paired_difference(
@@ -53,6 +54,7 @@ def summary(ledgers: Ledgers, common: list[str], params: Params) -> dict[str, An
             resamples=compare.resamples,
             seed=compare.seed,
             by_draw=params.generate.positions == "shared",
+            groups=groups,
         )
         images, draws = wrong[model].shape
         bounds = {"difference": paired.value, "low": paired.low, "high": paired.high}
@@ -60,7 +62,7 @@ def summary(ledgers: Ledgers, common: list[str], params: Params) -> dict[str, An
 
     models = {}
     for model, ledger in ledgers.items():
-        rate = rate_interval(wrong[model])
+        rate = rate_interval(wrong[model], groups=groups)
         pi = [pixel_index(bound, reference.n, side, grid.values, grid.area) for bound in rate]
         models[model] = {
             **clean_figures(ledger),

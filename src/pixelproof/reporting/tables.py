@@ -159,7 +159,9 @@ def _cost(comparison: Comparison) -> Table:
 def _ranking(comparison: Comparison) -> Table:
     compare, summary = comparison.params.compare, comparison.summary
     wrong = {model: comparison.at_reference(model) for model in summary["models"]}
-    ranks = rank_intervals(wrong, resamples=compare.resamples, seed=compare.seed)
+    ranks = rank_intervals(
+        wrong, resamples=compare.resamples, seed=compare.seed, groups=comparison.groups()
+    )
     rows = []
     for model in sorted(ranks, key=lambda name: ranks[name].value):
         entry, rank = summary["models"][model], ranks[model]

@@ -12,20 +12,29 @@ import numpy.typing as npt
 import pandas as pd
 
 from pixelproof.core.statistics.differences import paired_proportions_interval
+from pixelproof.core.statistics.groups import Groups, mean_interval
 from pixelproof.evaluation.ledger import wrong_by_image
 from pixelproof.params.gate import Gate
 from pixelproof.params.project import Params
 from pixelproof.reporting.comparison import Comparison
 from pixelproof.reporting.experiments import EXPERIMENTS, Setting
-from pixelproof.reporting.rows import key_of, rows_of, settings
+from pixelproof.reporting.rows import groups_of, key_of, rows_of, settings
 
 ONE_SIDED = 0.9  # the bounds of this interval are those of one-sided tests at 5 %
 
 
-def paired_rates(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> dict[str, float]:
-    """The difference of two paired rates with its one-sided bounds."""
+def paired_rates(
+    first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_], groups: Groups = None
+) -> dict[str, float]:
+    """The difference of two paired rates with its one-sided bounds.
+
+    Tango's (1998); with groups no narrower than Student's over the groups.
+    """
     more, less = int((first & ~second).sum()), int((second & ~first).sum())
     low, high = paired_proportions_interval(more, less, len(first), ONE_SIDED)
+    if groups is not None:
+        least, most = mean_interval(first.astype(float) - second, groups, ONE_SIDED)
+        low, high = max(-1.0, min(low, least)), min(1.0, max(high, most))
     value = (more - less) / len(first)
     return {"difference": value, "low": low, "high": high, "images": len(first)}
 
@@ -39,7 +48,7 @@ def accuracy_difference(ledger: pd.DataFrame, other: pd.DataFrame) -> dict[str, 
     """A model's clean accuracy minus another's, on every held-out image."""
     clean = [rows_of(model, "clean").sort_values("image") for model in (ledger, other)]
     right = [(rows["prediction"] == rows["label"]).to_numpy(dtype=bool) for rows in clean]
-    return paired_rates(*right)
+    return paired_rates(right[0], right[1], groups_of(ledger, list(clean[0]["image"])))
 
 
 def gated_settings(ledger: pd.DataFrame) -> list[dict[str, Any]]:
@@ -67,7 +76,7 @@ def attack_difference(
     rows = [rows_of(ledger, **setting) for ledger in pair]
     fooled = [np.asarray(wrong_by_image(chosen, images).any(axis=1)) for chosen in rows]
     rates = {"rate": float(fooled[0].mean()), "other": float(fooled[1].mean())}
-    return {**paired_rates(fooled[0], fooled[1]), **rates}
+    return {**paired_rates(fooled[0], fooled[1], groups_of(pair[0], images)), **rates}
 
 
 def _with_tellable(difference: Mapping[str, float]) -> dict[str, float]:

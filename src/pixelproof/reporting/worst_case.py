@@ -9,7 +9,7 @@ from pixelproof.core.pixel_index import pixel_index
 from pixelproof.core.statistics.intervals import rate_interval
 from pixelproof.evaluation.ledger import wrong_by_image
 from pixelproof.reporting.experiments import EXPERIMENTS, described
-from pixelproof.reporting.rows import among, rows_of, settings
+from pixelproof.reporting.rows import among, groups_of, rows_of, settings
 from pixelproof.reporting.wording import percent, pixels
 
 
@@ -33,9 +33,12 @@ def worst_cases(ledger: pd.DataFrame, common: list[str], side: int) -> list[dict
         if not images:
             continue
         n, values, area = (setting[key] for key in ("n", "values", "area"))
-        worst = rate_interval(wrong_by_image(rows, images))
+        groups = groups_of(ledger, images)
+        worst = rate_interval(wrong_by_image(rows, images), groups=groups)
         drawn = _drawn(ledger, n=n, values=values, area=area)
-        random = rate_interval(wrong_by_image(drawn, images)) if len(drawn) else None
+        random = None
+        if len(drawn):
+            random = rate_interval(wrong_by_image(drawn, images), groups=groups)
         pi = {
             key: pixel_index(rate, n, side, values, area) for key, rate in worst._asdict().items()
         }

@@ -23,7 +23,7 @@ from pixelproof.reporting.paper_claims import claims
 from pixelproof.reporting.repetitions import methods
 from pixelproof.reporting.results import results
 from pixelproof.reporting.robust_accuracy import robust_accuracy
-from pixelproof.reporting.rows import Ledgers, common_images, of_split, without
+from pixelproof.reporting.rows import Ledgers, common_images, of_split, with_groups, without
 from pixelproof.reporting.summary import summary
 from pixelproof.reporting.tradeoff import costs, margins
 from pixelproof.system import files
@@ -75,10 +75,14 @@ def _set_others_aside(models: Collection[str]) -> None:
                 path.replace(target)
 
 
-def _attacks(params: Params, seen: Collection[str], digest: Mapping[str, Any]) -> pd.DataFrame:
+def _attacks(
+    params: Params, seen: Collection[str], digest: Mapping[str, Any], ledgers: Ledgers
+) -> pd.DataFrame:
     """What `metrics/attacks.csv` holds; the summary gets the robust accuracy of each model."""
     stored = {model: read_attacks(ATTACKS / f"{model}.parquet") for model in params.models}
-    records = {model: without(rows, seen) for model, rows in stored.items()}
+    records = {
+        model: with_groups(without(rows, seen), ledgers[model]) for model, rows in stored.items()
+    }
     robust = {model: robust_accuracy(rows) for model, rows in records.items()}
     for model, found in robust.items():
         digest["models"][model].update({"robust_accuracy": found} if found else {})
@@ -118,7 +122,7 @@ def run(*, params: Params) -> None:
     distances = boundary(ledgers, common, params)
     _write_table(table, METRICS / "results.csv")
     _write_table(distances, METRICS / "boundary.csv")
-    attacks = _attacks(params, seen, digest)
+    attacks = _attacks(params, seen, digest, ledgers)
     _write_table(attacks, METRICS / "attacks.csv")
     draw_error_rates(table, params, PLOTS / "error_rates.svg")
     comparison = Comparison(params, ledgers, common, table, distances, digest, attacks)

@@ -100,7 +100,8 @@ def read_all(found: dict[str, list[Path]], select: Select, raw: Path) -> Reading
             image, group = image_id(outcome.array), group_of(name)
             split = split_of(select, hex_id(image) if group is None else group)
             file = (outcome.width, outcome.height, outcome.mode)
-            reading.rows.append(Row(image, name, labels[path], len(reading.rows), *file, split))
+            at = len(reading.rows)
+            reading.rows.append(Row(image, name, labels[path], at, *file, split, group))
             if outcome.note:
                 reading.notes.append({"path": name, "note": outcome.note})
             sink.write(outcome.array.tobytes())
@@ -145,6 +146,7 @@ def _by_class(rows: Sequence[Row], classes: Sequence[str], split: str) -> dict[s
 
 def _image(row: Row) -> dict[str, Any]:
     """What the manifest says of an image."""
+    part = {} if row.group is None else {"group": row.group}
     return {
         "image": hex_id(row.image),
         "path": row.path,
@@ -153,6 +155,7 @@ def _image(row: Row) -> dict[str, Any]:
         "width": row.width,
         "height": row.height,
         "mode": row.mode,
+        **part,
     }
 
 

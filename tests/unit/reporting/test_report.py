@@ -188,6 +188,7 @@ def augmented(rate: float, control: float, images: int) -> Answer:
         generate=SimpleNamespace(positions="per_image"),
     )
     comparison: Any = SimpleNamespace(
+        groups=lambda images: None,
         params=settings,
         control_of=lambda model: None if model == "clean" else "clean",
         at_reference=wrong.__getitem__,

@@ -25,6 +25,7 @@ def rows(experiment: str, n: int, wrong: str, images: str, **more: Any) -> list[
             "values": "stuck",
             "area": 16,
             "draw": 0,
+            "group": None,
             **more,
         }
         for image in images

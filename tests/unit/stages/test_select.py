@@ -343,3 +343,23 @@ def test_the_split_depends_on_seed_and_image_alone(project: Path) -> None:
     names = [hex_id(at) for at in range(2000)]
     held_out = [split_of(chosen, name) == "held_out" for name in names]
     assert 0.36 < np.mean(held_out) < 0.44  # the share is 0.4
+
+
+def test_consecutive_numbers_are_one_part(project: Path) -> None:
+    """Blocks of two files a class: each in one split, and named in the manifest."""
+    execute("select", params(group={"pattern": r"(\d+)\.png", "block": 2}))
+    for row in manifest()["images"]:
+        assert row["group"] == str(int(Path(row["path"]).stem) // 2)
+    parts = {
+        split: {row["group"] for row in manifest()["images"] if row["split"] == split}
+        for split in ("train", "held_out")
+    }
+    assert not parts["train"] & parts["held_out"]
+    held_out = load_images(IMAGES, "held_out", params(group={"pattern": "x"}).select)
+    assert held_out.groups is not None
+    assert set(held_out.groups) == parts["held_out"]
+
+
+def test_what_is_no_number_makes_no_block(project: Path) -> None:
+    with pytest.raises(DataError, match=r"expected a number for select\.group\.block, got 'bad'"):
+        execute("select", params(group={"pattern": r"^(\w+)/", "block": 10}))

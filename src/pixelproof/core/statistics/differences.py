@@ -10,7 +10,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from pixelproof.core.statistics.intervals import Floats, wilson, wilson_interval
+from pixelproof.core.statistics.groups import (
+    Floats,
+    Groups,
+    degrees,
+    mean_interval,
+    mean_variance,
+    totals,
+)
+from pixelproof.core.statistics.intervals import wilson, wilson_interval
 
 CHUNK = 2**22  # random numbers at once, which bounds the memory of a resampling
 
@@ -144,6 +152,7 @@ def paired_difference(
     seed: int = 0,
     by_draw: bool = False,
     confidence: float = 0.95,
+    groups: Groups = None,
 ) -> Difference:
     """How much more often one model is wrong than another, on the same images and draws.
 
@@ -157,6 +166,7 @@ def paired_difference(
         seed: Of both.
         by_draw: Resample and permute the draws too: positions are shared between the images.
         confidence: Between 0 and 1.
+        groups: Of the images: then Student's interval over groups, and signs of whole groups.
 
     Returns:
         The difference of the rates (this model minus the other) with its bounds and p-value.
@@ -172,7 +182,11 @@ def paired_difference(
     tail = (1 - confidence) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     by_image = differences.mean(axis=1)
-    p_value = sign_flip_p_value(by_image, resamples, seed)
+    if groups is not None:
+        bounds = mean_interval(by_image, groups, confidence)
+        low, high = max(-1.0, bounds[0]), min(1.0, bounds[1])
+    units = by_image if groups is None else totals(by_image, groups)
+    p_value = sign_flip_p_value(units, resamples, seed)
     if by_draw:  # a shared draw moves all images together: no more certain than the draws are
         p_value = max(p_value, sign_flip_p_value(differences.mean(axis=0), resamples, seed))
     return Difference(float(by_image.mean()), float(low), float(high), p_value)
@@ -207,11 +221,13 @@ def unpaired_difference(
     resamples: int = 10_000,
     seed: int = 0,
     confidence: float = 0.95,
+    groups: tuple[Groups, Groups] = (None, None),
 ) -> Difference:
     """How much more often one model is wrong than another, each on images of its own.
 
     The bounds are Newcombe's of the two rates' (1998, his method 10), the p-value is that of a
-    permutation of the images between the two. Both go by image, as the draws are correlated.
+    permutation of the images between the two. Both go by image, as the draws are correlated. With
+    groups of either the p-value is Welch's.
 
     Args:
         wrong: (images, draws) of the model.
@@ -219,6 +235,7 @@ def unpaired_difference(
         resamples: Of the permutation test.
         seed: Of the permutations.
         confidence: Between 0 and 1.
+        groups: Of the images of the model, and of those of the other.
 
     Returns:
         The difference of the rates (this model minus the other) with its bounds and p-value.
@@ -228,13 +245,33 @@ def unpaired_difference(
     """
     if not (wrong.size and other.size):
         raise ValueError(f"expected images and draws, got {wrong.shape} and {other.shape}")
-    first, second = wilson_interval(wrong, confidence), wilson_interval(other, confidence)
+    first = wilson_interval(wrong, confidence, groups[0])
+    second = wilson_interval(other, confidence, groups[1])
     value = first.value - second.value
     below = np.hypot(first.value - first.low, second.high - second.value)
     above = np.hypot(first.high - first.value, second.value - second.low)
+    if any(of is not None for of in groups):
+        p_value = _welch_p_value(value, (wrong.mean(axis=1), other.mean(axis=1)), groups)
+        return Difference(value, max(-1.0, value - below), min(1.0, value + above), p_value)
     rates = np.concatenate([wrong.mean(axis=1), other.mean(axis=1)])
     p_value = _permutation_p_value(rates, len(wrong), resamples, seed)
     return Difference(value, max(-1.0, value - below), min(1.0, value + above), p_value)
+
+
+def _welch_p_value(
+    value: float, rates: tuple[Floats, Floats], groups: tuple[Groups, Groups]
+) -> float:
+    """Welch's test that two means of grouped values are equal, in (0, 1]."""
+    variances, freedoms = [], []
+    for part, of in zip(rates, groups, strict=True):
+        own = np.arange(len(part)) if of is None else of
+        variances.append(mean_variance(part, own))
+        freedoms.append(degrees(len(part), own))
+    total = sum(variances)
+    if not 0 < total < np.inf:
+        return 1.0
+    freedom = total**2 / sum(one**2 / known for one, known in zip(variances, freedoms, strict=True))
+    return 2 * float(special.stdtr(freedom, -abs(value) / total**0.5))
 
 
 def _permutation_p_value(

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pixelproof.core.statistics.differences import Difference, check_pair, none_differs
-from pixelproof.core.statistics.intervals import Floats
+from pixelproof.core.statistics.groups import Floats, Groups, mean_interval, totals
 
 Int64 = npt.NDArray[np.int64]
 
@@ -72,7 +72,10 @@ def _lattice(transformed: npt.NDArray[np.complex128], most: int) -> Floats:
 
 
 def exact_paired_difference(
-    wrong: npt.NDArray[Any], other: npt.NDArray[Any], confidence: float = 0.95
+    wrong: npt.NDArray[Any],
+    other: npt.NDArray[Any],
+    confidence: float = 0.95,
+    groups: Groups = None,
 ) -> Difference:
     """How much more often one model is wrong than another, on the same images and draws.
 
@@ -82,6 +85,7 @@ def exact_paired_difference(
         wrong: (images, draws) of the model: true or false.
         other: (images, draws) of the other model.
         confidence: Between 0 and 1.
+        groups: Of the images: then Student's interval over groups, and signs of whole groups.
 
     Returns:
         The difference of the rates (this model minus the other) with its bounds and p-value.
@@ -94,6 +98,10 @@ def exact_paired_difference(
     gaps = wrong.sum(axis=1, dtype=np.int64) - other.sum(axis=1, dtype=np.int64)
     if not gaps.any():
         return none_differs(images, confidence)
-    low, high = exact_bootstrap(gaps, confidence)
     value = float(gaps.sum()) / (images * draws)
+    if groups is not None:
+        low, high = mean_interval(gaps / draws, groups, confidence)
+        moved = np.rint(totals(gaps.astype(float), groups)).astype(np.int64)
+        return Difference(value, max(-1.0, low), min(1.0, high), exact_sign_flip(moved))
+    low, high = exact_bootstrap(gaps, confidence)
     return Difference(value, low / draws, high / draws, exact_sign_flip(gaps))

@@ -1,12 +1,12 @@
 """Intervals of rates and medians, by image: the draws of one image are correlated."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scipy import special  # scipy.stats takes half a second to import
 
-Floats = npt.NDArray[np.floating[Any]]
+from pixelproof.core.statistics.groups import Floats, Groups, as_groups, degrees, mean_variance
 
 
 class Interval(NamedTuple):
@@ -63,34 +63,43 @@ def clopper_pearson(
     return float(low), float(high)
 
 
-def effective_trials(rates: Floats, draws: int) -> float:
+def effective_trials(rates: Floats, draws: int, groups: Groups = None) -> float:
     """The number of independent trials that carry as much information as these draws.
 
     n_eff = p (1 − p) / Var(mean of the images' rates), at most images × draws. With one draw it is
     the number of images; where no rate differs from another nothing is known of the correlation,
-    so an image counts once.
+    so an image counts once. Groups make them fewer, never more.
 
     Args:
         rates: (images,) each image's share of wrong draws, 0..1.
         draws: The draws an image, from 1.
+        groups: Of the images.
 
     Returns:
         A number from 1 to images × draws.
     """
     images = len(rates)
     p = float(np.mean(rates))
-    if draws == 1 or np.ptp(rates) == 0:  # a variance of equal rates may be rounded above zero
+    if np.ptp(rates) == 0:  # a variance of equal rates may be rounded above zero
         return float(images)
-    variance = float(np.var(rates, ddof=1)) / images
-    return float(np.clip(p * (1 - p) / variance, 1.0, images * draws))
+    apart = float(images)
+    if draws > 1:
+        variance = float(np.var(rates, ddof=1)) / images
+        apart = float(np.clip(p * (1 - p) / variance, 1.0, images * draws))
+    if groups is None:
+        return apart
+    together = mean_variance(rates, groups)
+    return apart if together == 0 else float(np.clip(p * (1 - p) / together, 1.0, apart))
 
 
-def rate_interval(wrong: npt.NDArray[np.bool_], confidence: float = 0.95) -> Interval:
+def rate_interval(
+    wrong: npt.NDArray[np.bool_], confidence: float = 0.95, groups: Groups = None
+) -> Interval:
     """The rate of wrong predictions, with the interval of Korn and Graubard (1998).
 
     Clopper and Pearson's interval at the effective number of trials, which is made smaller for the
-    degrees of freedom by which its variance is known: that of the images, not of the draws. With
-    one draw an image it is Clopper and Pearson's.
+    degrees of freedom by which its variance is known: that of the images or their groups, not of
+    the draws. With one draw an image, and no groups, it is Clopper and Pearson's.
 
     Where all images share their positions, a draw moves them together. This does not account for
     that: the interval is then too narrow.
@@ -98,6 +107,7 @@ def rate_interval(wrong: npt.NDArray[np.bool_], confidence: float = 0.95) -> Int
     Args:
         wrong: (images, draws).
         confidence: Between 0 and 1.
+        groups: Of the images.
 
     Returns:
         The rate over all images and draws, with its bounds.
@@ -108,32 +118,39 @@ def rate_interval(wrong: npt.NDArray[np.bool_], confidence: float = 0.95) -> Int
     if wrong.size == 0:
         raise ValueError(f"expected images and draws, got an array of shape {wrong.shape}")
     rates = wrong.mean(axis=1)
-    trials = effective_trials(rates, wrong.shape[1])
+    trials = effective_trials(rates, wrong.shape[1], groups)
     upper = 0.5 + confidence / 2
-    known, all_draws = max(1, len(rates) - 1), max(1, wrong.size - 1)
+    known, all_draws = degrees(len(rates), groups), max(1, wrong.size - 1)
     trials *= float(special.stdtrit(all_draws, upper) / special.stdtrit(known, upper)) ** 2
     rate = float(wrong.mean())
     low, high = clopper_pearson(rate * trials, trials, confidence)
     return Interval(rate, min(rate, low), max(rate, high))
 
 
-def wilson_interval(wrong: npt.NDArray[np.bool_], confidence: float = 0.95) -> Interval:
+def wilson_interval(
+    wrong: npt.NDArray[np.bool_], confidence: float = 0.95, groups: Groups = None
+) -> Interval:
     """The rate with Wilson's interval at the effective number of trials, for Newcombe's method.
 
     Args:
         wrong: (images, draws), not empty.
         confidence: Between 0 and 1.
+        groups: Of the images.
     """
-    trials, rate = effective_trials(wrong.mean(axis=1), wrong.shape[1]), float(wrong.mean())
+    trials = effective_trials(wrong.mean(axis=1), wrong.shape[1], groups)
+    rate = float(wrong.mean())
     return Interval(rate, *wilson(rate * trials, trials, confidence))
 
 
-def median_interval(values: Floats, confidence: float = 0.95) -> Interval:
+def median_interval(values: Floats, confidence: float = 0.95, groups: Groups = None) -> Interval:
     """The median, with the interval of order statistics, which assumes no distribution.
+
+    With groups the ranks of the bounds are those at the effective number of values (Woodruff 1952).
 
     Args:
         values: (N,) at least one; may be infinite.
         confidence: Between 0 and 1; below 6 values the bounds are the extremes.
+        groups: Of the images.
 
     Returns:
         The median with its bounds.
@@ -147,11 +164,19 @@ def median_interval(values: Floats, confidence: float = 0.95) -> Interval:
     below = special.bdtr(np.arange(len(ordered) + 1), len(ordered), 0.5)  # binomial
     rank = max(1, int(np.searchsorted(below, (1 - confidence) / 2)))
     middle = float(np.median(ordered))
+    if groups is not None:
+        trials = effective_trials((values <= middle).astype(float), 1, groups)
+        half = special.stdtrit(degrees(len(values), groups), 0.5 + confidence / 2) * 0.5
+        spread = int(np.ceil(len(ordered) * half / trials**0.5))
+        rank = max(1, min(rank, (len(ordered) + 1) // 2 - spread))
     return Interval(middle, float(ordered[rank - 1]), float(ordered[len(ordered) - rank]))
 
 
 def balanced_accuracy(
-    correct: npt.NDArray[np.bool_], labels: npt.NDArray[np.int64], confidence: float = 0.95
+    correct: npt.NDArray[np.bool_],
+    labels: npt.NDArray[np.int64],
+    confidence: float = 0.95,
+    groups: Groups = None,
 ) -> Interval:
     """The mean of the classes' recalls, with an interval of normal theory on Wilson's halves.
 
@@ -162,15 +187,17 @@ def balanced_accuracy(
         correct: (images,).
         labels: (images,) the true classes.
         confidence: Between 0 and 1.
+        groups: Of the images.
 
     Returns:
         The balanced accuracy with its bounds, in [0, 1].
     """
     recalls, below, above = [], [], []
     for label in np.unique(labels):
-        of_class = correct[labels == label]
-        recall = float(of_class.mean())
-        low, high = wilson(float(of_class.sum()), len(of_class), confidence)
+        chosen = labels == label
+        of_class = correct[chosen]
+        among = None if groups is None else as_groups(groups[chosen])
+        recall, low, high = wilson_interval(of_class[:, None], confidence, among)
         recalls.append(recall)
         below.append((recall - low) ** 2)
         above.append((high - recall) ** 2)

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pixelproof.core.statistics.differences import CHUNK
+from pixelproof.core.statistics.groups import Floats, Groups, totals
 from pixelproof.core.statistics.intervals import Interval
 
 Ranks = npt.NDArray[np.int64]
@@ -17,6 +18,7 @@ def rank_intervals(
     resamples: int = 10_000,
     seed: int = 0,
     confidence: float = 0.95,
+    groups: Groups = None,
 ) -> dict[str, Interval]:
     """The rank of each model by its error rate, 1 the lowest, with a bootstrap by image.
 
@@ -25,20 +27,26 @@ def rank_intervals(
         resamples: Of the bootstrap; a resample takes the same images from every model.
         seed: Of the resamples.
         confidence: Between 0 and 1.
+        groups: Of the images: then whole groups are resampled.
 
     Returns:
         By model its rank, the lowest where rates are equal, and the bounds of the ranks it may
         take: any of those that a tie spans.
     """
     rates = np.stack([model.mean(axis=1) for model in wrong.values()])
-    images = rates.shape[1]
+    sums: Floats = rates
+    sizes: Floats = np.ones(rates.shape[1])
+    if groups is not None:
+        sums = np.stack([totals(model, groups) for model in rates])
+        sizes = totals(sizes, groups)
+    images = len(sizes)  # or groups
     random = np.random.Generator(np.random.Philox(seed))
     chunk = max(1, CHUNK // images)
     means = []
     for start in range(0, resamples, chunk):
         size = min(chunk, resamples - start)
         weights = random.multinomial(images, np.full(images, 1 / images), size) / images
-        means.append(weights @ rates.T)
+        means.append((weights @ sums.T) / (weights @ sizes)[:, None])
     drawn = np.concatenate(means).round(12)
     best, worst = _ranks(drawn)
     (value,), _ = _ranks(rates.mean(axis=1).round(12)[None])

@@ -5,10 +5,14 @@ import numpy.typing as npt
 from scipy import special
 
 from pixelproof.core.statistics.differences import Difference, paired_proportions_interval
+from pixelproof.core.statistics.groups import Floats, Groups, totals
 
 
 def repeated_difference(
-    first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_], confidence: float = 0.95
+    first: npt.NDArray[np.bool_],
+    second: npt.NDArray[np.bool_],
+    confidence: float = 0.95,
+    groups: Groups = None,
 ) -> Difference:
     """The difference of two methods' error rates, with an interval over images and seeds.
 
@@ -22,6 +26,7 @@ def repeated_difference(
         first: (seeds, images, draws) of which draws the models of the first method get wrong.
         second: The same of the second; the model of a seed was trained with the same seed.
         confidence: Between 0 and 1.
+        groups: Of the images, which then take the images' place.
 
     Returns:
         First minus second, its interval, and the p-value of no difference.
@@ -35,12 +40,24 @@ def repeated_difference(
             f"{first.shape} and {second.shape}"
         )
     gaps = first.mean(axis=2) - second.mean(axis=2)
-    seeds, images = gaps.shape
+    if groups is not None and groups.max() > 0:
+        sums = np.stack([totals(seed, groups) for seed in gaps])
+        gaps = sums * sums.shape[1] / gaps.shape[1]  # whose mean is that of the images
     value = float(gaps.mean())
     if not gaps.any():
-        return Difference(0.0, *paired_proportions_interval(0, 0, images, confidence), 1.0)
+        return Difference(0.0, *paired_proportions_interval(0, 0, gaps.shape[1], confidence), 1.0)
+    variance, freedom = _crossed_variance(gaps)
+    deviation = variance**0.5
+    half = float(special.stdtrit(freedom, 0.5 + confidence / 2)) * deviation
+    p_value = 2 * float(special.stdtr(freedom, -abs(value) / deviation))
+    return Difference(value, max(-1.0, value - half), min(1.0, value + half), p_value)
+
+
+def _crossed_variance(gaps: Floats) -> tuple[float, float]:
+    """The variance of the mean of (seeds, images) values, and its degrees of freedom."""
+    seeds, images = gaps.shape
     by_seed, by_image = gaps.mean(axis=1), gaps.mean(axis=0)
-    rest = gaps - by_seed[:, None] - by_image + value
+    rest = gaps - by_seed[:, None] - by_image + gaps.mean()
     squares = {
         "seeds": (images * float(by_seed.var(ddof=1)), seeds - 1),
         "images": (seeds * float(by_image.var(ddof=1)), images - 1),
@@ -50,7 +67,4 @@ def repeated_difference(
     # Never below either alone: the part in common is an estimate, too.
     total = max(mean["seeds"] + mean["images"] - mean["rest"], mean["seeds"], mean["images"])
     freedom = total**2 / sum(square**2 / degrees for square, degrees in squares.values())
-    deviation = (total / gaps.size) ** 0.5
-    half = float(special.stdtrit(freedom, 0.5 + confidence / 2)) * deviation
-    p_value = 2 * float(special.stdtr(freedom, -abs(value) / deviation))
-    return Difference(value, max(-1.0, value - half), min(1.0, value + half), p_value)
+    return total / gaps.size, freedom
