@@ -11,6 +11,7 @@ for attacks that look for the nearest example, which have none.
 import argparse
 import platform
 import shlex
+import shutil
 import tempfile
 import time
 from importlib.metadata import version
@@ -55,6 +56,7 @@ ATTACKS = {
     "one-pixel": NamedAttack(attack="one_pixel", n=1, queries=100),
     "five-pixels": NamedAttack(attack="one_pixel", n=5, queries=100),
     "sparse": NamedAttack(attack="sparse", n=64, queries=100),
+    "atn": NamedAttack(attack="atn", epsilon=EPSILON, steps=200),
 }
 FOOLBOX: dict[str, tuple[str, dict[str, Any]]] = {
     "fgsm": ("LinfFastGradientAttack", {}),
@@ -91,22 +93,24 @@ def chosen(classifier: Classifier, images: ImageSet, count: int) -> ImageSet:
     )
 
 
-def ours(classifier: Classifier, images: ImageSet) -> dict[str, Row]:
-    """Each attack as `evaluate` runs it."""
+def ours(classifier: Classifier, images: ImageSet, training: ImageSet) -> dict[str, Row]:
+    """Each attack as `evaluate` runs it; `atn` is trained on the training images first."""
     evaluate = Evaluate(attacks=ATTACKS, batch_size=len(images.ids), transfer_fgsm=False)
     ledger = LedgerWriter(classifier.names(images.classes))
+    device, networks = find_device("cpu"), Path(tempfile.mkdtemp())
     measurement = Measurement(
-        evaluate, "model", classifier, find_device("cpu"), ledger, images, "held_out", Path(), []
+        evaluate, "model", classifier, device, ledger, images, "held_out", Path(), []
     )
+    measurement.trained_on, measurement.networks = lambda: training, networks
     seconds = {}
     for name in track(list(evaluate.named_attacks), "attacks"):
         began = time.monotonic()
         measure(measurement, [name], lambda done: None)
         seconds[name] = round(time.monotonic() - began, 1)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "attacks.parquet")
-        measurement.attacks.write(path)
-        table = attack_table({"model": read_attacks(path)}, {"model": []})
+    path = networks / "attacks.parquet"
+    measurement.attacks.write(path)
+    table = attack_table({"model": read_attacks(path)}, {"model": []})
+    shutil.rmtree(networks)
     return {
         row["attack"].partition(":")[2]: {
             "images": row["images"],
@@ -161,9 +165,12 @@ def main() -> None:
     given = parser.parse_args()
     keep_memory()
     classifier = load_classifier(given.model).requires_grad_(False)
-    every = load_images(given.images, "held_out", load_params().select)
+    select = load_params().select
+    every = load_images(given.images, "held_out", select)
     images = chosen(classifier, every, given.count)
-    rows = ours(classifier, images)
+    trained = select.split != "none"
+    training = load_images(given.images, "train", select) if trained else images
+    rows = ours(classifier, images, training)
     labels = classifier.targets(images.classes)[torch.from_numpy(images.labels)]
     for name in track(FOOLBOX, "foolbox"):
         beside = foolbox_row(classifier, torch.from_numpy(images.pixels), labels, name)
@@ -172,6 +179,7 @@ def main() -> None:
         "command": shlex.join(["python", "benchmarks/attacks.py", "--count", str(given.count)]),
         "model": classifier.architecture,
         "side": images.pixels.shape[-1],
+        "trained_on": f"{len(training.ids)} {training.split} images",
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
         "versions": {name: version(name) for name in ("torch", "foolbox")},
     }

@@ -9,6 +9,7 @@ CHANGES = Path("artifacts/changes")
 ADVERSARIAL = Path("artifacts/adversarial")
 LEDGER = Path("artifacts/ledger")
 ATTACKS = Path("artifacts/attacks")
+NETWORKS = Path("artifacts/networks")  # attacks that were trained
 CHECKPOINTS = Path("artifacts/checkpoints")
 OTHERS = Path("artifacts/others")  # what other studies made, set aside
 METRICS = Path("metrics")

@@ -80,7 +80,10 @@ def group_finder(group: Group | None, root: Path) -> Callable[[str], str | None]
             match = pattern.search(path)
             group = match and match[1 if pattern.groups else 0]
             if not group:
-                raise DataError(f"{root}/{path}: select.group.pattern finds nothing in this path")
+                raise DataError(
+                    f"{root}/{path}: select.group.pattern finds nothing in this path; set it to "
+                    "what names a part in your paths, or select.group to null"
+                )
             if group_by.block is None:
                 return group
             if not group.isdecimal():

@@ -1,6 +1,6 @@
 """A model under measurement: each prediction becomes a row of its ledger."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,7 @@ from pixelproof.evaluation.prediction import (
 from pixelproof.models.classifier import Classifier
 from pixelproof.models.devices import DeviceImages
 from pixelproof.params.evaluate import Evaluate, Grid
+from pixelproof.paths import NETWORKS
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,9 @@ class Measurement:
         original: The original whose FGSM examples it is measured on; None where there are none.
         update: Called with the number of predictions and gradients done.
         attacks: Takes what attacks on the model itself did to each image.
+        trained_on: Opens the training images, for an attack that is trained first; None where there
+            are none.
+        networks: The folder where such an attack is stored.
         keep: Of which attacks the examples are kept, and of how many of the first images.
         kept: Those examples, by attack.
     """
@@ -94,6 +98,8 @@ class Measurement:
     original: str | None = None
     update: Update = field(default=lambda amount: None)
     attacks: AttackRecords = field(default_factory=AttackRecords)
+    trained_on: Callable[[], ImageSet] | None = None
+    networks: Path = NETWORKS
     keep: Mapping[str, int] = field(default_factory=dict)
     kept: dict[str, list[Examples]] = field(default_factory=dict)
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -33,8 +33,9 @@ from pixelproof.core.pixel_changes import apply_changes
 from pixelproof.errors import PixelproofError
 from pixelproof.evaluation.measurement import Measurement, first
 from pixelproof.evaluation.prediction import Attack, Int64, judge_examples, without_ids
+from pixelproof.evaluation.trained_attacks import trained_attack
 from pixelproof.models.classifier import Classifier
-from pixelproof.params.named_attacks import NamedAttack
+from pixelproof.params.named_attacks import TRAINED, NamedAttack
 
 
 def _random(attack: Callable[..., Tensor], *keys: str, **setting: Any) -> "Maker":
@@ -148,11 +149,12 @@ def measure_named(measurement: Measurement, name: str) -> None:
     }
     measurement.classifier.requires_grad_(False)
     scope = first(np.arange(len(measurement.targets)), entry.images)
+    make = cache(partial(_make, measurement, name))
     deadline = time.monotonic() + (entry.seconds or float("inf"))
     for start in range(0, len(scope), size):
         batch = scope[start : start + size]
         rows = batch[np.isin(batch, measurement.right)]
-        problem = _attempt(measurement, name, entry, rows, setting, deadline)
+        problem = _attempt(measurement, name, make, rows, setting, deadline)
         measurement.update(named_passes(entry) * len(rows))
         if problem:
             records.problems.setdefault(name, problem)
@@ -170,18 +172,19 @@ def named_passes(entry: NamedAttack) -> int:
 def _attempt(
     measurement: Measurement,
     name: str,
-    entry: NamedAttack,
+    make: Callable[[], Attack],
     rows: Int64,
     setting: dict[str, Any],
     deadline: float,
 ) -> str:
     """Attack some images and add what came of it; returns what went wrong, in words."""
+    entry = measurement.evaluate.named_attacks[name]
     if not len(rows):
         return ""
     images, classifier = measurement.pixels.take(rows), measurement.classifier
     try:
         with _until(classifier, deadline):
-            found = _run(measurement, entry, images, rows)
+            found = _run(measurement, entry, make(), images, rows)
     except _OutOfTimeError:
         return f"its {entry.seconds:g} seconds were over"
     except (PixelproofError, MemoryError, torch.OutOfMemoryError):
@@ -204,7 +207,17 @@ def _attempt(
     return ""
 
 
-def _run(measurement: Measurement, entry: NamedAttack, images: Tensor, rows: Int64) -> _Found:
+def _make(measurement: Measurement, name: str) -> Attack:
+    """The attack of an entry; one that must be trained is trained now."""
+    entry = measurement.evaluate.named_attacks[name]
+    if entry.attack in TRAINED:
+        return trained_attack(measurement, name)
+    return ATTACKS[entry.attack](entry)
+
+
+def _run(
+    measurement: Measurement, entry: NamedAttack, attack: Attack, images: Tensor, rows: Int64
+) -> _Found:
     """Run an attack on a batch of images, and look over what it returns.
 
     Raises:
@@ -212,7 +225,6 @@ def _run(measurement: Measurement, entry: NamedAttack, images: Tensor, rows: Int
     """
     classifier, norm, budget = measurement.classifier, entry.kind.norm, entry.budget
     labels = torch.from_numpy(measurement.targets[rows]).to(images.device)
-    attack = ATTACKS[entry.attack](entry)
     examples = attack(classifier, images.clone(), labels, measurement.images.ids[rows])
     if examples.shape != images.shape or not (
         examples.is_floating_point() or examples.dtype == torch.uint8

@@ -47,7 +47,9 @@ KindName = Literal[
     "apgd_ce",
     "apgd_dlr",
     "fab",
+    "atn",
 ]
+TRAINED: tuple[KindName, ...] = ("atn",)  # networks that are trained first, on training images
 KINDS: dict[str, Kind] = {
     "fgsm": Kind("linf", "gradients"),
     "bim": Kind("linf", "gradients", "steps", {"steps": 10}),
@@ -61,6 +63,7 @@ KINDS: dict[str, Kind] = {
     "apgd_ce": Kind("linf", "gradients", "steps", {"steps": 50, "restarts": 1}),
     "apgd_dlr": Kind("linf", "gradients", "steps", {"steps": 50, "restarts": 1}),
     "fab": Kind("linf", "gradients", "steps", {"steps": 50, "restarts": 1}),
+    "atn": Kind("linf", "gradients", "steps", {"steps": 300}),
 }
 _LEAST = {"steps": 1, "restarts": 1, "queries": 8}
 _LARGEST = {"linf": 255, "l2": 32767}  # epsilon

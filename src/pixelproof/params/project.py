@@ -20,6 +20,7 @@ from pixelproof.params.gate import Gate
 from pixelproof.params.generate import Generate
 from pixelproof.params.kinds import Name
 from pixelproof.params.models import Model
+from pixelproof.params.named_attacks import TRAINED
 from pixelproof.params.section import in_words, section
 from pixelproof.params.select import Select
 from pixelproof.params.validation import choose, require
@@ -156,6 +157,9 @@ class Params:
             self._check_room("evaluate.adversarial_pixels", max(adversarial.n), None)
         self._check_searches()
         for name, attack in (self.evaluate.attacks or {}).items():
+            untrained = self.select.split != "none" or attack.attack not in TRAINED
+            words = "another kind, since there are no training images"
+            require(untrained, f"evaluate.attacks.{name}.attack", words, attack.attack)
             self._check_room(f"evaluate.attacks.{name}", attack.n or 0, None)
         reference = self.compare.reference
         counts = {grid.experiment: grid.n for grid in self.grids if grid.models is None}

@@ -13,7 +13,8 @@ from pixelproof.params.compute import Compute
 from pixelproof.params.evaluate import Evaluate
 from pixelproof.params.models import Model
 from pixelproof.params.select import Select
-from pixelproof.paths import ATTACKS, CHANGES, IMAGES, LEDGER, MODELS
+from pixelproof.paths import ATTACKS, CHANGES, IMAGES, LEDGER, MODELS, NETWORKS
+from pixelproof.system import files
 from pixelproof.system.progress import progress
 
 
@@ -25,7 +26,10 @@ def run(
     compute: Compute,
     name: str,
 ) -> None:
-    """Write `artifacts/ledger/MODEL.parquet` and `artifacts/attacks/MODEL.parquet`."""
+    """Write `artifacts/ledger/MODEL.parquet` and `artifacts/attacks/MODEL.parquet`.
+
+    Attacks that were trained are stored in `artifacts/networks/MODEL/`, which may be empty.
+    """
     images = load_images(IMAGES, "held_out", select)
     device = find_device(compute.device)
     classifier = load_classifier(MODELS / name).to(device)
@@ -35,9 +39,14 @@ def run(
     grids = [grid for grid in grids if grid.models is None or name in grid.models]
     with room_for("evaluate.batch_size", evaluate.batch_size):
         measurement = start(images, "held_out", CHANGES / "test", grids, models[name].origin)
+        if select.split != "none":
+            measurement.trained_on = partial(load_images, IMAGES, "train", select)
         names = asked(measurement)
-        with progress(all_passes(measurement, names), f"evaluate {name}") as update:
-            measure(measurement, names, update)
+        with files.atomic(NETWORKS / name) as folder:
+            folder.mkdir()
+            measurement.networks = folder
+            with progress(all_passes(measurement, names), f"evaluate {name}") as update:
+                measure(measurement, names, update)
         if evaluate.paper_grids(select.side):
             _paper(start, evaluate, select, f"evaluate {name}, protocol paper")
     ledger.write(LEDGER / f"{name}.parquet", describe_computation(device))

@@ -22,7 +22,7 @@ from pixelproof.evaluation.measurement import Measurement
 from pixelproof.evaluation.prediction import Attack
 from pixelproof.models.classifier import Classifier
 from pixelproof.params.evaluate import Evaluate
-from pixelproof.params.named_attacks import KINDS, KindName, NamedAttack
+from pixelproof.params.named_attacks import KINDS, TRAINED, KindName, NamedAttack
 from tests.support.waiting import busy
 
 SIDE, COUNT, WRONG = 4, 10, 3  # of the images, the fourth is wrong unchanged
@@ -38,7 +38,7 @@ class Bright(nn.Module):
         return torch.stack([-lead, lead], dim=1)
 
 
-def measurement(entry: NamedAttack = ENTRY) -> Measurement:
+def measurement(entry: NamedAttack = ENTRY, networks: Path = Path()) -> Measurement:
     """Images just below the threshold of a model, which one step up fools."""
     classifier = Classifier(Bright(), "bright", ("a", "b"), (0.5,) * 3, (1.0,) * 3, {}).eval()
     pixels = np.full((COUNT, 3, SIDE, SIDE), 126, np.uint8)
@@ -50,7 +50,17 @@ def measurement(entry: NamedAttack = ENTRY) -> Measurement:
     ledger = LedgerWriter(("a", "b"))
     device = torch.device("cpu")
     return Measurement(
-        evaluate, "model", classifier, device, ledger, images, "held_out", Path(), []
+        evaluate,
+        "model",
+        classifier,
+        device,
+        ledger,
+        images,
+        "held_out",
+        Path(),
+        [],
+        trained_on=lambda: images,
+        networks=networks,
     )
 
 
@@ -78,19 +88,28 @@ def up(model: Classifier, images: Tensor, labels: Tensor, ids: Any, by: int = 3)
 
 
 def test_each_kind_has_its_two_parts() -> None:
-    assert set(KINDS) == set(named_attacks.ATTACKS) == set(get_args(KindName))
+    assert set(KINDS) == {*named_attacks.ATTACKS, *TRAINED} == set(get_args(KindName))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_kind_runs_by_its_name_and_keeps_its_budget(kind: Any) -> None:
+def test_each_kind_runs_by_its_name_and_keeps_its_budget(kind: Any, tmp_path: Path) -> None:
     budget = {"n": 2} if KINDS[kind].norm == "l0" else {"epsilon": 60}
     few = {"queries": 40} if "queries" in KINDS[kind].defaults else {}
-    model = measurement(NamedAttack(attack=kind, images=6, **budget, **few))
+    model = measurement(NamedAttack(attack=kind, images=6, **budget, **few), tmp_path)
     measure(model, asked(model), lambda count: None)
     (whole,) = [pd.concat(model.attacks._parts)]
     assert list(whole["outcome"].value_counts()[["attacked", "wrong unchanged"]]) == [5, 1]
     assert whole["fooled"].sum() == whole["fooled_as_floats"].sum()
     assert whole["fooled"].sum() >= 4, "all images are near the boundary"
+    assert [path.name for path in tmp_path.iterdir()] == ["it.safetensors"] * (kind in TRAINED)
+
+
+def test_one_that_is_trained_needs_training_images(tmp_path: Path) -> None:
+    model = measurement(NamedAttack(attack="atn", epsilon=60), tmp_path)
+    model.trained_on = None
+    measure(model, asked(model), lambda count: None)
+    assert "expected training images" in model.attacks.problems["atn:it"]
+    assert set(pd.concat(model.attacks._parts)["outcome"]) == {"not attacked"}
 
 
 def test_what_fools_within_the_budget_counts(run: Run) -> None:
