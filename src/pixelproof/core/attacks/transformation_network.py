@@ -83,13 +83,20 @@ def train_transformation(
         rows = np.sort(random.integers(0, len(images), min(BATCH, len(images))))
         batch = torch.from_numpy(np.array(images[rows])).to(device).float() / 255
         truth = torch.from_numpy(labels[rows]).to(device)
-        with torch.enable_grad():
-            changed = (batch + epsilon / 255 * network(batch)).clamp(0, 1)
-            loss = F.softplus(lead_of(model(changed), truth)).mean()
+        loss = _loss(network, model, batch, truth, epsilon)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
     return network.eval().requires_grad_(False)
+
+
+def _loss(
+    network: TransformationNetwork, model: nn.Module, batch: Tensor, truth: Tensor, epsilon: int
+) -> Tensor:
+    """The mean lead of the true class in what the network writes, softly above zero."""
+    with torch.enable_grad():
+        changed = (batch + epsilon / 255 * network(batch)).clamp(0, 1)
+        return F.softplus(lead_of(model(changed), truth)).mean()
 
 
 def transform(network: TransformationNetwork, images: Tensor, epsilon: int) -> Tensor:
