@@ -150,7 +150,7 @@ def test_the_stage_depends_on_its_own_code(finished: Path) -> None:
 
 
 def test_the_architecture_is_built_trained_and_hardened(finished: Path) -> None:
-    for name in ("baseline", "stuck-64"):
+    for name in ("baseline", "hardened"):
         folder = finished / "artifacts" / "models" / name
         assert json.loads((folder / "classifier.json").read_text())["architecture"] == "small_cnn"
 

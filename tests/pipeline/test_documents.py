@@ -51,7 +51,7 @@ def test_the_commands_do_what_the_page_says(repository: Path, block: Block) -> N
     )
     assert done.returncode == 0, done.stdout
     if "pixelproof show" in text:
-        assert re.search(r"^.*stuck-64.*\d", done.stdout, re.MULTILINE)
+        assert re.search(r"^.*hardened.*\d", done.stdout, re.MULTILINE)
     if "pixelproof export" in text:
         assert len(list((repository / "changed").rglob("*.png"))) > 20
     if "exp show" in text:

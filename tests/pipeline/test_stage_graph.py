@@ -47,7 +47,7 @@ def test_the_graph_is_that_of_the_project() -> None:
     assert "data.dvc" not in graph
     assert graph["select"] == ()
     assert graph["finetune@clean"] == ("baseline@baseline", "generate", "select")
-    assert "attack@baseline" in graph["evaluate@stuck-64"]
+    assert "attack@baseline" in graph["evaluate@hardened"]
     seen: set[str] = set()
     for name, needs in graph.items():
         assert set(needs) <= seen, f"{name} before what it needs"

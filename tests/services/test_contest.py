@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 
 from tests.support.planted_project import better, commit, make_planted
 from tests.support.repository import ENVIRONMENT, run
+from tests.support.warm_start import warm
 
 DRY = "(a dry run: nothing was promoted)"
 
@@ -35,7 +36,7 @@ def gate(root: Path, *words: str, code: int = 0, **variables: str) -> str:
     done = subprocess.run(
         ["pixelproof", "gate", *words],
         cwd=root,
-        env=ENVIRONMENT | {"MLFLOW_TRACKING_URI": ""} | variables,
+        env=ENVIRONMENT | warm() | {"MLFLOW_TRACKING_URI": ""} | variables,
         capture_output=True,
         text=True,
         check=False,

@@ -100,8 +100,8 @@ def small(params: dict[str, Any]) -> dict[str, Any]:
     evaluate = params["evaluate"]
     return params | {
         "baselines": {"baseline": baseline},
-        "finetune": params["finetune"] | {"epochs": 1, "arms": {"stuck-64": arm}},
-        "models": {name: {"origin": "baseline"} for name in ("baseline", "stuck-64")},
+        "finetune": params["finetune"] | {"epochs": 1, "arms": {"hardened": arm}},
+        "models": {name: {"origin": "baseline"} for name in ("baseline", "hardened")},
         "evaluate": {key: evaluate[key] if key in kept else None for key in evaluate}
         | {"protocols": ["held_out"]},
         "compare": params["compare"] | {"control": None},

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from tests.conftest import ROOT, write_data
+from tests.support.warm_start import warm
 
 ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW")} | {
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -20,8 +21,9 @@ ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.starts
 
 
 def run(root: Path, *command: str, code: int = 0, uri: str = "", off: bool = False) -> str:
+    """Run a command in a project; what it says on both streams. `pixelproof` starts warm."""
     variables = {"MLFLOW_TRACKING_URI": uri} | ({"PIXELPROOF_TRACKING": "off"} if off else {})
-    return run_with(ENVIRONMENT | variables, root, *command, code=code)
+    return run_with(ENVIRONMENT | warm() | variables, root, *command, code=code)
 
 
 def run_with(environment: dict[str, str], root: Path, *command: str, code: int = 0) -> str:

@@ -66,7 +66,7 @@ def test_no_key_is_one_that_the_run_cache_of_dvc_passes_over() -> None:
     assert "side" in keys
     for path in PROFILES:
         keys |= all_keys(YAML(typ="safe").load(path))
-    assert "stuck-64" in keys, "names that a person gives are keys, too"
+    assert "hardened" in keys, "names that a person gives are keys, too"
     assert not keys & set(RESERVED)
 
 
@@ -99,7 +99,7 @@ def test_a_network_of_ones_own_says_its_classes_and_normalisation(missing: str) 
         parse_params(whole)
 
 
-ARM = "finetune.arms.stuck-64"
+ARM = "finetune.arms.hardened"
 BAD = [
     ("evaluate.worst_pixels.values", "stuck", "evaluate.worst_pixels.values: expected full or"),
     ("evaluate.worst_pixels.values", "offset:0", "evaluate.worst_pixels.values: expected full"),
@@ -321,7 +321,7 @@ anything = st.recursive(
 
 def test_the_worst_pixels_of_an_arm_change_all_channels() -> None:
     whole = change("generate.channels", "first")
-    whole["finetune"]["arms"]["stuck-64"]["worst"] = {"n": 4}
+    whole["finetune"]["arms"]["hardened"]["worst"] = {"n": 4}
     with pytest.raises(ParameterError, match=r"worst: expected null, since generate.channels is"):
         parse_params(whole)
 

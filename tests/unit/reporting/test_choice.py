@@ -80,6 +80,14 @@ def test_what_is_not_of_one_search_is_refused(change: dict[str, Any], words: str
         choose([first, Try("other", "hard", {}, summary)])
 
 
+def test_a_third_exactly_is_no_more_than_a_third() -> None:
+    one = planted("one", 19 / 1540, 0.0)
+    summary = copy.deepcopy(dict(one.summary))
+    summary["models"]["clean"]["error_rate"]["value"] = 57 / 1540
+    third = Try("one", "hard", {}, summary)
+    assert choose([third]) is third
+
+
 def test_a_control_without_errors_leaves_nothing_to_choose_by() -> None:
     one = planted("one", 0.0, 0.0)
     summary = copy.deepcopy(dict(one.summary))
