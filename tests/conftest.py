@@ -43,6 +43,7 @@ LONGEST = (
     "test_studies.py",
     "test_changed_keys.py",
     "test_contributing.py",
+    "test_recipe.py",
     "test_team.py",
 )
 

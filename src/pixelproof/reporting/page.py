@@ -21,7 +21,7 @@ from pixelproof.reporting.repetitions import method_words
 from pixelproof.reporting.tables import tables
 from pixelproof.reporting.text import result_markdown, result_name
 from pixelproof.reporting.verdict import judgements, spared, verdict
-from pixelproof.reporting.wording import left_out, reference
+from pixelproof.reporting.wording import left_out, parts, reference
 from pixelproof.reporting.worst_case import worst_words
 from pixelproof.system import files
 
@@ -54,6 +54,7 @@ def write_page(
         summary=summary,
         left_out=left_out(summary),
         worst=worst_words(summary),
+        parts=parts(summary),
         spared=spared(summary),
         methods=method_words(summary),
         claims=claims,

@@ -9,7 +9,14 @@ import pandas as pd
 
 from pixelproof.errors import DataError, IntegrityError
 from pixelproof.reporting.experiments import EXPERIMENTS, Column
-from pixelproof.reporting.wording import bounded_percent, estimate, left_out, points, reference
+from pixelproof.reporting.wording import (
+    bounded_percent,
+    estimate,
+    left_out,
+    parts,
+    points,
+    reference,
+)
 from pixelproof.reporting.worst_case import worst_words
 from pixelproof.system import files
 
@@ -73,7 +80,7 @@ def _legend(summary: Summary, table: pd.DataFrame) -> list[str]:
     control = summary["control"]
     minus = f", minus {control} (points)" if control else ""
     words = [
-        f"accuracy: on {summary['held_out_images']} held-out images.",
+        f"accuracy: on {summary['held_out_images']} held-out images{parts(summary)}.",
         f"wrong, Pi{minus}: with {reference(summary)} in the {summary['common_images']} that all "
         "models get right.",
     ]

@@ -39,6 +39,18 @@ def reference(summary: Mapping[str, Any]) -> str:
     return pixels(point["n"], point["area"], point["values"])
 
 
+def parts(summary: Mapping[str, Any]) -> str:
+    """Of how many parts the held-out images are, where they are grouped; else nothing.
+
+    >>> parts({"held_out_parts": 15})
+    ' of 15 parts, which the intervals count'
+    >>> parts({})
+    ''
+    """
+    count = summary.get("held_out_parts")
+    return f" of {count} parts, which the intervals count" if count else ""
+
+
 def left_out(summary: Mapping[str, Any]) -> str:
     """How many images a model had seen, and of which models nobody has said what they have seen.
 

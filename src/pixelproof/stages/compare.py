@@ -23,7 +23,14 @@ from pixelproof.reporting.paper_claims import claims
 from pixelproof.reporting.repetitions import methods
 from pixelproof.reporting.results import results
 from pixelproof.reporting.robust_accuracy import robust_accuracy
-from pixelproof.reporting.rows import Ledgers, common_images, of_split, with_groups, without
+from pixelproof.reporting.rows import (
+    Ledgers,
+    common_images,
+    groups_of,
+    of_split,
+    with_groups,
+    without,
+)
 from pixelproof.reporting.summary import summary
 from pixelproof.reporting.tradeoff import costs, margins
 from pixelproof.system import files
@@ -117,6 +124,9 @@ def run(*, params: Params) -> None:
         "margins": margins(params),
         "made_from": _made_from(params, manifest),
     }
+    if params.select.group is not None:
+        groups = groups_of(next(iter(ledgers.values())), sorted(counted - seen))
+        digest["held_out_parts"] = 0 if groups is None else int(groups.max()) + 1
     if params.select.validation is not None:
         digest["validation"] = params.select.validation
     distances = boundary(ledgers, common, params)
