@@ -40,21 +40,23 @@ def ledger(
     margin: float = 1.0,
     images: int = IMAGES,
     draws: int = DRAWS,
+    parts: int = 0,
 ) -> pd.DataFrame:
     """A model that flips so often, is right so often, and is fooled so often by each attack.
 
     The first images are the ones that are right, flip and are fooled, so that what is planted is
     there exactly; `seed` moves the flips to others. The first `stuck` images flip in each draw.
     """
-    writer = LedgerWriter(["bad", "good"])
+    writer = LedgerWriter(["bad", "good"])  # with `parts` the images are of so many, by turns
     names = np.array([f"{at:016x}" for at in range(images)], dtype=object)
     truth = np.full(images, "good", dtype=object)
     random = np.random.default_rng(seed)
+    part = np.array([f"{at % max(1, parts)}" for at in range(images)], dtype=object)
 
     def add(experiment: str, rows: Any, right: Any, **setting: Any) -> None:
         margins = np.where(right, margin, -margin).astype(np.float32)
         predicted = right.astype(np.int64)
-        shared = {"split": "held_out", **setting}
+        shared = {"split": "held_out", "group": part[rows] if parts else None, **setting}
         writer.add(experiment, names[rows], truth[rows], predicted, margins, **shared)
 
     every = np.arange(images)
@@ -68,4 +70,4 @@ def ledger(
     for name, share in attacks.items():
         steps = 1 if name == "whitebox_fgsm" else 10
         add(name, rows, rows >= share * images, epsilon=1, steps=steps, draw=0)
-    return pd.concat(writer._parts, ignore_index=True)
+    return writer.table()

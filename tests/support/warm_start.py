@@ -111,7 +111,11 @@ def _answer(link: socket.socket) -> NoReturn:
     try:
         code = main()
     except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 1
+        code = 1
+        if end.code is None or isinstance(end.code, int):
+            code = end.code or 0
+        else:
+            print(end.code, file=sys.stderr)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -56,6 +56,8 @@ class LedgerWriter:
 
     def table(self) -> pd.DataFrame:
         """All rows so far."""
+        if not self._parts:
+            return pd.DataFrame(columns=list(COLUMNS)).astype(COLUMNS)
         return pd.concat(self._parts, ignore_index=True)
 
     def write(self, path: Path, computed: Mapping[str, str | int]) -> None:

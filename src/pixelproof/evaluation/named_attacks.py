@@ -166,6 +166,8 @@ def measure_named(measurement: Measurement, name: str) -> None:
 
 def named_passes(entry: NamedAttack) -> int:
     """About how many predictions and gradients an attack takes an image."""
+    if entry.attack in TRAINED:
+        return 1  # of the steps of its training there are as many for one image as for all
     return (entry.counted or 1) * entry.kind.defaults.get("restarts", 1)
 
 

@@ -38,10 +38,11 @@ def choose_recipe(names: Sequence[str], table: Path | None = None) -> str:
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows(lines)
         files.write_text(table, text.getvalue())
-    first = tries[0].summary
+    fewest = min(one.summary["common_images"] for one in tries)
+    share = tries[0].summary["validation"]
     said = [
-        f"Measured on {first['common_images']} and more images, {100 * first['validation']:g} % of "
-        "the training images; the held-out ones are spared.",
+        f"Measured on {fewest} and more images, {100 * share:g} % of the training images; the "
+        "held-out ones are spared.",
         "",
         align(lines),
         "",

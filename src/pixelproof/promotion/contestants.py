@@ -96,7 +96,9 @@ class Contestants:
         pi = {"value": tags["pi"], "low": tags["pi_low"], "high": tags["pi_high"]}
         now = len(self.trial.images.ids)
         images = now / int(tags.get(HELD_OUT, now))
-        return power_at(level, {key: float(value) for key, value in pi.items()}, images)
+        of = self.trial.images.groups
+        parts = None if of is None else len(set(of))
+        return power_at(level, {key: float(value) for key, value in pi.items()}, images, parts)
 
     def judge(self) -> Verdict:
         """Let the gate decide, without the images that any of the models has seen.

@@ -150,12 +150,14 @@ class Trial:
         Returns:
             The rows of an experiment `transfer_LENDER` for each.
         """
-        measurement = self._prepare(folder, label, probed=True)
-        for lender in lenders:
-            for lent in self._lent[lender]:
-                examples = DeviceImages(lent.pixels, measurement.device)
-                judged = measurement.predict(examples, measurement.targets[lent.rows])
-                measurement.add(f"transfer_{lender}", lent.rows, judged, draw=0, **lent.setting)
+        with room_for("evaluate.batch_size", self.params.evaluate.batch_size):
+            measurement = self._prepare(folder, label, probed=True)
+            for lender in lenders:
+                for lent in self._lent[lender]:
+                    examples = DeviceImages(lent.pixels, measurement.device)
+                    judged = measurement.predict(examples, measurement.targets[lent.rows])
+                    name = f"transfer_{lender}"
+                    measurement.add(name, lent.rows, judged, draw=0, **lent.setting)
         return measurement.ledger.table()
 
     def alone(self, ledger: pd.DataFrame) -> dict[str, Any]:

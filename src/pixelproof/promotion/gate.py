@@ -18,7 +18,7 @@ from pixelproof.errors import DataError
 from pixelproof.evaluation.ledger import wrong_by_image
 from pixelproof.params.gate import Gate
 from pixelproof.params.project import Params
-from pixelproof.promotion.level import Look
+from pixelproof.promotion.level import Look, least_level
 from pixelproof.promotion.rules import (
     Rule,
     accuracy_kept,
@@ -106,6 +106,7 @@ def decide(
         *_evidence(met, common, params, gate),
         _all_seen_known(unknown, gate),
         worth_a_look(look, gate),
+        *_parts_enough(challenger, common, look),
     ]
     if not all(rule.holds for rule in evidence):
         unseen = len(rows_of(champion, "clean"))
@@ -185,6 +186,16 @@ def _all_seen_known(unknown: Collection[str], gate: Gate) -> Rule:
     elif unknown:
         words += " (baselines.NAME.seen declares it, gate.unknown_seen: true allows it)"
     return Rule("seen", words, not unknown or gate.unknown_seen, {"unknown": len(unknown)})
+
+
+def _parts_enough(ledger: pd.DataFrame, common: list[str], look: Look) -> list[Rule]:
+    """Where images are grouped: so many parts that their signs can show a difference at all."""
+    groups = groups_of(ledger, common)
+    if groups is None:
+        return []
+    parts = int(groups.max()) + 1
+    words = f"parts enough to show a difference at a level of {look.level:.2g}: {parts}"
+    return [Rule("parts", words, least_level(parts) <= look.level, {"parts": parts})]
 
 
 def worth_a_look(look: Look, gate: Gate) -> Rule:

@@ -52,19 +52,37 @@ def level_at(number: float) -> float:
     return LEVEL * 6 / (math.pi * number) ** 2
 
 
-def power_at(level: float, pi: Mapping[str, float], images: float = 1.0) -> float:
+def power_at(
+    level: float, pi: Mapping[str, float], images: float = 1.0, parts: int | None = None
+) -> float:
     """The chance that a challenger with half the champion's errors is found to be better.
 
     The challenger is thought to get right half of the images on which the champion errs, and to
     add none. Their difference then has 1/√2 of the champion's own standard error (on the demo's
-    images it is 0.66 to 0.70), and normal theory does the rest.
+    images it is 0.66 to 0.70), and normal theory does the rest; with parts Student's distribution
+    does, and no power is left where not even all of their signs are rare enough.
 
     Args:
         level: Two-sided.
         pi: The champion's, or its error rate: `value`, `low` and `high` of a 95 % interval.
         images: How many times as many images there are now as when that was measured.
+        parts: How many parts the images are of; None where each stands alone.
     """
     error = (pi["high"] - pi["low"]) / (2 * _HALF) / math.sqrt(2 * images)
     if pi["value"] <= 0 or error <= 0:  # who makes no errors cannot be bettered
         return 0.0
-    return float(special.ndtr(pi["value"] / 2 / error + special.ndtri(level / 2)))
+    expected = pi["value"] / 2 / error
+    if parts is None:
+        return float(special.ndtr(expected + special.ndtri(level / 2)))
+    if least_level(parts) > level:
+        return 0.0
+    return float(special.stdtr(parts - 1, expected + special.stdtrit(parts - 1, level / 2)))
+
+
+def least_level(parts: int) -> float:
+    """The smallest level at which so many parts can show a difference, by all of their signs.
+
+    >>> least_level(6)
+    0.03125
+    """
+    return 2.0 ** (1 - parts)

@@ -186,7 +186,8 @@ def _compare(
     ]
     if paired:
         undrawn = setting["n"] in (None, 0)
-        difference, draws = _paired(first, second, wrong, undrawn, groups[0])
+        known = next((of for of in groups if of is not None), None)
+        difference, draws = _paired(first, second, wrong, undrawn, known)
         why = f"{counts}, {draws}" if draws else counts
     else:
         difference = _unpaired(first, wrong, groups)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pixelproof.errors import DataError
+from pixelproof.reporting.experiments import required
 from pixelproof.reporting.wording import margin
 
 MOST = 1 / 3  # of the control's errors
@@ -115,6 +116,12 @@ def _check(one: Try, first: Try) -> None:
                 f"{one.name}: expected the {key} of {first.name}, {first.summary[key]}, got "
                 f"{summary[key]}; choose among tries of one search"
             )
+    made = {attack["experiment"] for attack in one._entry["cost"]["attacks"].values()}
+    if missing := [name for name in required() if name not in made]:
+        raise DataError(
+            f"{one.name}: expected evaluate.{missing[0]}, by which a recipe may be ruled out, got "
+            "none"
+        )
     images = [other.summary["made_from"]["data"]["content"] for other in (one, first)]
     if images[0] != images[1]:
         raise DataError(f"{one.name}: expected the images of {first.name}, got others")
@@ -153,6 +160,10 @@ def in_short(recipe: Mapping[str, Any]) -> str:
     """An arm's section as YAML in one line, as it is copied into `params.yaml`."""
     parts = []
     for key, value in recipe.items():
-        words = in_short(value) if isinstance(value, Mapping) else str(value)
+        words = in_short(value) if isinstance(value, Mapping) else _plain(value)
         parts.append(f"{key}: {words}")
     return f"{{{', '.join(parts)}}}"
+
+
+def _plain(value: object) -> str:
+    return "null" if value is None else str(value)

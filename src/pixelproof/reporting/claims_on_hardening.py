@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from pixelproof.core.statistics.differences import Difference, holm, sign_flip_p_value
+from pixelproof.core.statistics.groups import totals
 from pixelproof.reporting.claim_answers import (
     SMALL,
     Answer,
@@ -133,7 +134,9 @@ def boundary(comparison: Comparison) -> Answer:
         gap = comparison.distances(name) - comparison.distances(control)
         gap = gap[np.isfinite(gap)]
         compare = comparison.params.compare
-        p = sign_flip_p_value(gap.to_numpy(), compare.resamples, compare.seed)
+        groups = comparison.groups(list(gap.index))
+        units = gap.to_numpy() if groups is None else totals(gap.to_numpy(), groups)
+        p = sign_flip_p_value(units, compare.resamples, compare.seed)
         for mean, chance in (
             (row["difference_to_baseline"], row["p_value"]),
             (gap.mean(), p),

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from pixelproof.core.statistics.differences import paired_difference
 from pixelproof.core.statistics.intervals import rate_interval
-from pixelproof.params.named_attacks import kind_of
+from pixelproof.params.named_attacks import TRAINED, kind_of
 from pixelproof.reporting.comparison import Comparison, wrong_by_id
 from pixelproof.reporting.experiments import following
 from pixelproof.reporting.rows import rows_of
@@ -218,14 +218,16 @@ def _named(comparison: Comparison, model: str) -> list[Attack]:
     """The attacks by name in the L-infinity norm that follow a model's own gradient for a while."""
     ledger = comparison.ledgers[model]
     rows = ledger[["experiment", "steps", "epsilon"]].drop_duplicates()
-    kinds = rows["experiment"].map(kind_of)
-    chosen = kinds.map(lambda kind: kind is not None and (kind.norm, kind.sees) == _BY_GRADIENT)
-    rows = rows[chosen.astype(bool)].dropna()
+    rows = rows[rows["experiment"].map(_follows_gradient).astype(bool)].dropna()
     keys = zip(rows["experiment"], rows["steps"], rows["epsilon"], strict=True)
     return [Attack(str(name), int(steps), int(epsilon)) for name, steps, epsilon in keys]
 
 
-_BY_GRADIENT = ("linf", "gradients")
+def _follows_gradient(experiment: str) -> bool:
+    """Whether an attack by name is one in the L-infinity norm along the model's own gradient."""
+    name, kind = experiment.partition(":")[0], kind_of(experiment)
+    along = kind is not None and (kind.norm, kind.sees) == ("linf", "gradients")
+    return along and name not in TRAINED
 
 
 def _nothing_unreached(comparison: Comparison, model: str) -> list[Check]:
@@ -264,9 +266,8 @@ def _starts_add_little(comparison: Comparison, model: str) -> list[Check]:
     """Random starts must not find much that one start from the image does not."""
     checks, own = [], _attacks(comparison, model, "steps")
     for started, attack in product(_named(comparison, model), own):
-        kind = kind_of(started.experiment)
         same = (attack.epsilon, attack.steps) == (started.epsilon, started.steps)
-        if same and kind is not None and "restarts" in kind.defaults:
+        if same and started.experiment.startswith("pgd:"):  # the same steps, from elsewhere
             words = (
                 f"random starts fool at most {margin(A_LITTLE)} more than none, in "
                 f"{started.steps} steps at epsilon {started.epsilon}"

@@ -45,7 +45,7 @@ def methods(comparison: Comparison) -> dict[str, dict[str, Any]]:
     found = {}
     for name, arms in groups.items():
         seeds = [seed for seed in arms if seed in controls]
-        if arms is not controls and len(seeds) > 1:
+        if comparison.control_of(name) is not None and len(seeds) > 1:
             found[name] = _against(
                 comparison, [arms[seed] for seed in seeds], [controls[seed] for seed in seeds]
             ) | {"seeds": seeds}
@@ -101,10 +101,12 @@ def method_words(summary: Mapping[str, Any]) -> list[str]:
         rates = f"{percent(entry['error_rate'])} against {percent(entry['control'])}"
         known = [ratio for ratio in entry["ratios"] if ratio is not None]
         spread = f" ({min(known):.2f} to {max(known):.2f} by seed)" if known else ""
-        times = f" {entry['ratio']:.2f} times" if entry["ratio"] is not None else ""
+        errs = "errs where its control does not"
+        if entry["ratio"] is not None:
+            errs = f"errs {entry['ratio']:.2f} times as often as its control{spread}"
         lines.append(
             f"Over {len(entry['seeds'])} training seeds, with {reference(summary)}, the method of "
-            f"{name} errs{times} as often as its control{spread}: {rates}, {points(entry)} points "
-            f"over images and seeds. Accuracy: {points(entry['accuracy'])} points."
+            f"{name} {errs}: {rates}, {points(entry)} points over images and seeds. Accuracy: "
+            f"{points(entry['accuracy'])} points."
         )
     return lines

@@ -14,8 +14,15 @@ Ledgers = Mapping[str, pd.DataFrame]
 
 
 def without(ledger: pd.DataFrame, seen: Collection[str]) -> pd.DataFrame:
-    """A ledger without the images that any compared model was trained on."""
-    return ledger[~ledger["image"].isin(list(seen))]
+    """A ledger without the images that any compared model was trained on.
+
+    Where images are of parts, a part of which one image was seen is left out as a whole: the others
+    are too much like it.
+    """
+    known = ledger["image"].isin(list(seen))
+    if "group" in ledger:
+        known |= ledger["group"].isin(ledger.loc[known, "group"].dropna().unique())
+    return ledger[~known]
 
 
 def of_split(ledger: pd.DataFrame, split: str) -> pd.DataFrame:

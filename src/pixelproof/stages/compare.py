@@ -67,6 +67,23 @@ def _made_from(params: Params, manifest: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _held_out(params: Params, held: Ledgers, ledgers: Ledgers) -> dict[str, Any]:
+    """Which images were measured: how many, of how many parts, and whether they choose."""
+    every, left = (
+        set.union(*(set(ledger["image"]) for ledger in each.values())) for each in (held, ledgers)
+    )
+    found: dict[str, Any] = {
+        "held_out_images": len(left),
+        "left_out_as_seen": len(every - left),
+    }
+    if params.select.group is not None:
+        groups = groups_of(next(iter(ledgers.values())), sorted(left))
+        found["held_out_parts"] = 0 if groups is None else int(groups.max()) + 1
+    if params.select.validation is not None:
+        found["validation"] = params.select.validation
+    return found
+
+
 def _set_others_aside(models: Collection[str]) -> None:
     """Move models, ledgers and attacks of other studies out of the way.
 
@@ -83,12 +100,12 @@ def _set_others_aside(models: Collection[str]) -> None:
 
 
 def _attacks(
-    params: Params, seen: Collection[str], digest: Mapping[str, Any], ledgers: Ledgers
+    params: Params, seen: Collection[str], digest: Mapping[str, Any], whole: Ledgers
 ) -> pd.DataFrame:
     """What `metrics/attacks.csv` holds; the summary gets the robust accuracy of each model."""
     stored = {model: read_attacks(ATTACKS / f"{model}.parquet") for model in params.models}
     records = {
-        model: with_groups(without(rows, seen), ledgers[model]) for model, rows in stored.items()
+        model: without(with_groups(rows, whole[model]), seen) for model, rows in stored.items()
     }
     robust = {model: robust_accuracy(rows) for model, rows in records.items()}
     for model, found in robust.items():
@@ -113,26 +130,18 @@ def run(*, params: Params) -> None:
         shared = _common(train, params, "training")
         paper = results(train, shared, params.select.side, "paper")
         table = pd.concat([table, paper], ignore_index=True)
-    held_out = {model: set(ledger["image"]) for model, ledger in held.items()}
-    counted = set.union(*held_out.values())
     digest = {
         **summary(ledgers, common, params),
         "common_images": len(common),
-        "held_out_images": len(counted - seen),
-        "left_out_as_seen": len(counted & seen),
+        **_held_out(params, held, ledgers),
         "unknown_seen": [model for model in params.models if not seen_is_known(MODELS / model)],
         "margins": margins(params),
         "made_from": _made_from(params, manifest),
     }
-    if params.select.group is not None:
-        groups = groups_of(next(iter(ledgers.values())), sorted(counted - seen))
-        digest["held_out_parts"] = 0 if groups is None else int(groups.max()) + 1
-    if params.select.validation is not None:
-        digest["validation"] = params.select.validation
     distances = boundary(ledgers, common, params)
     _write_table(table, METRICS / "results.csv")
     _write_table(distances, METRICS / "boundary.csv")
-    attacks = _attacks(params, seen, digest, ledgers)
+    attacks = _attacks(params, seen, digest, whole)
     _write_table(attacks, METRICS / "attacks.csv")
     draw_error_rates(table, params, PLOTS / "error_rates.svg")
     comparison = Comparison(params, ledgers, common, table, distances, digest, attacks)

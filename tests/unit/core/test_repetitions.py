@@ -60,3 +60,24 @@ def test_one_model_says_nothing_of_a_method(shape: tuple[int, ...]) -> None:
     nothing = np.zeros(shape, bool)
     with pytest.raises(ValueError, match="at least two seeds"):
         repeated_difference(nothing, nothing)
+
+
+def test_one_part_says_nothing_of_others_and_equal_gaps_little() -> None:
+    first, second = drawn(0.0)
+    found = repeated_difference(first, second, groups=np.zeros(first.shape[1], np.int64))
+    assert (found.low, found.high, found.p_value) == (-1.0, 1.0, 1.0)
+    wrong, right = np.ones((3, 20, 2), bool), np.zeros((3, 20, 2), bool)
+    wrong[..., 1] = False  # each model errs by as much more on each image
+    found = repeated_difference(wrong, right)
+    assert found.low < found.value == 0.5 < found.high
+
+
+def test_parts_of_unequal_size_are_no_error() -> None:
+    """A gap that is the same in each part has no variance, however large the parts are."""
+    random = np.random.default_rng(0)
+    parts = np.repeat(np.arange(8), [5, 40, 10, 60, 20, 30, 7, 28])
+    first = random.random((4, 200, 4)) < 0.5
+    second = np.zeros_like(first)
+    even = repeated_difference(first, second, groups=np.arange(200) % 8)
+    uneven = repeated_difference(first, second, groups=parts)
+    assert uneven.high - uneven.low < 2 * (even.high - even.low)

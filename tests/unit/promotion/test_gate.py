@@ -14,6 +14,7 @@ from pixelproof.errors import DataError, ParameterError
 from pixelproof.promotion.gate import Verdict, decide
 from pixelproof.promotion.level import Look, level_at
 from pixelproof.promotion.rules import more_robust
+from pixelproof.reporting.rows import without
 from tests.support.planted import DRAWS, SIDE, N, ledger, params
 
 FRAGILE, ROBUST = 0.2, 0.02
@@ -243,3 +244,26 @@ def test_gradients_that_nothing_checks_do_not_hold() -> None:
 def test_a_bad_gate_is_refused(change: dict[str, object], words: str) -> None:
     with pytest.raises(ParameterError, match=words):
         params(**change)
+
+
+def test_parts_decide_where_images_are_of_parts() -> None:
+    def judged(parts: int) -> Verdict:
+        models = [ledger(flips, seed=at, parts=parts) for at, flips in enumerate((0.02, 0.2, 0.2))]
+        return decide(models[0], models[1], models[2], params())
+
+    assert judged(0).outcome == judged(30).outcome == "PASSED"
+    few = judged(5)
+    assert few.outcome == "NOT ENOUGH EVIDENCE", "whatever the five parts show, it may be chance"
+    assert failed(few) == {"parts"}
+    narrow, wide = (
+        next(rule for rule in judged(parts).rules if rule.name == "pi_champion")
+        for parts in (0, 30)
+    )
+    assert wide.figures["low"] <= narrow.figures["low"] < narrow.figures["high"]
+
+
+def test_a_part_that_was_seen_is_seen_as_a_whole() -> None:
+    whole = ledger(0.1, parts=10)
+    left = without(whole, {f"{3:016x}"})
+    assert set(whole["group"]) - set(left["group"]) == {"3"}
+    assert len(without(ledger(0.1), {f"{3:016x}"})["image"].unique()) == 299

@@ -45,6 +45,16 @@ def test_more_images_have_more_power_and_no_errors_have_none() -> None:
     assert power_at(level_at(1), {"value": 0.0, "low": 0.0, "high": 1.0}) == 0.0
 
 
+def test_few_parts_have_less_power_and_too_few_have_none() -> None:
+    pi = {"value": 2.0, "low": 1.2, "high": 3.0}
+    level = level_at(1)
+    powers = [power_at(level, pi, parts=parts) for parts in (4, 7, 15, 1000)]
+    assert powers[0] == 0.0, "the signs of four parts are never rarer than one in eight"
+    assert 0 < powers[1] < powers[2] < powers[3]
+    assert powers[3] == pytest.approx(power_at(level, pi), abs=0.01)
+    assert power_at(level_at(30), pi, parts=15) == 0.0
+
+
 def version(number: int, before: str, outcome: str, **tags: str) -> Version:
     return Version(number, str(number), {FROM: before, OUTCOME: outcome, **tags}, "", "")
 

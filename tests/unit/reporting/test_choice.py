@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pixelproof.errors import DataError
-from pixelproof.reporting.choice import Try, choose, rows
+from pixelproof.reporting.choice import Try, choose, in_short, rows
 
 ALLOWED = {"accuracy": 0.03, "attack": 0.1, "images": 100}
 
@@ -15,7 +15,10 @@ def planted(name: str, rate: float, gain: float, attack: float = -0.2, **more: A
     """A try on a control that errs on 6 % and an original that is right on 90 %."""
     cost = {
         "accuracy": {"versus_baseline": {"difference": gain}},
-        "attacks": {"mild": {"difference": -0.5}, "strong": {"difference": attack}},
+        "attacks": {
+            "mild": {"experiment": "whitebox_fgsm", "difference": -0.5},
+            "strong": {"experiment": "whitebox_iterated", "difference": attack},
+        },
     }
     figures = {
         "error_rate": {"value": rate},
@@ -78,6 +81,15 @@ def test_what_is_not_of_one_search_is_refused(change: dict[str, Any], words: str
     summary = {**copy.deepcopy(dict(other.summary)), **change}
     with pytest.raises(DataError, match=f"other: .*{words}"):
         choose([first, Try("other", "hard", {}, summary)])
+
+
+def test_what_was_not_attacked_is_not_chosen() -> None:
+    one = planted("one", 0.01, 0.0)
+    summary = copy.deepcopy(dict(one.summary))
+    del summary["models"]["hard"]["cost"]["attacks"]["strong"]
+    with pytest.raises(DataError, match=r"one: expected evaluate\.whitebox_iterated"):
+        choose([Try("one", "hard", {}, summary)])
+    assert in_short({"area": None, "n": 4}) == "{area: null, n: 4}"
 
 
 def test_a_third_exactly_is_no_more_than_a_third() -> None:

@@ -166,7 +166,8 @@ def paired_difference(
         seed: Of both.
         by_draw: Resample and permute the draws too: positions are shared between the images.
         confidence: Between 0 and 1.
-        groups: Of the images: then Student's interval over groups, and signs of whole groups.
+        groups: Of the images: then Student's interval over groups where that is wider, and signs
+            of whole groups.
 
     Returns:
         The difference of the rates (this model minus the other) with its bounds and p-value.
@@ -184,7 +185,7 @@ def paired_difference(
     by_image = differences.mean(axis=1)
     if groups is not None:
         bounds = mean_interval(by_image, groups, confidence)
-        low, high = max(-1.0, bounds[0]), min(1.0, bounds[1])
+        low, high = max(-1.0, min(low, bounds[0])), min(1.0, max(high, bounds[1]))
     units = by_image if groups is None else totals(by_image, groups)
     p_value = sign_flip_p_value(units, resamples, seed)
     if by_draw:  # a shared draw moves all images together: no more certain than the draws are

@@ -85,7 +85,8 @@ def exact_paired_difference(
         wrong: (images, draws) of the model: true or false.
         other: (images, draws) of the other model.
         confidence: Between 0 and 1.
-        groups: Of the images: then Student's interval over groups, and signs of whole groups.
+        groups: Of the images: then Student's interval over groups where that is wider, and signs
+            of whole groups.
 
     Returns:
         The difference of the rates (this model minus the other) with its bounds and p-value.
@@ -99,9 +100,10 @@ def exact_paired_difference(
     if not gaps.any():
         return none_differs(images, confidence)
     value = float(gaps.sum()) / (images * draws)
-    if groups is not None:
-        low, high = mean_interval(gaps / draws, groups, confidence)
-        moved = np.rint(totals(gaps.astype(float), groups)).astype(np.int64)
-        return Difference(value, max(-1.0, low), min(1.0, high), exact_sign_flip(moved))
-    low, high = exact_bootstrap(gaps, confidence)
-    return Difference(value, low / draws, high / draws, exact_sign_flip(gaps))
+    low, high = (bound / draws for bound in exact_bootstrap(gaps, confidence))
+    if groups is None:
+        return Difference(value, low, high, exact_sign_flip(gaps))
+    least, most = mean_interval(gaps / draws, groups, confidence)
+    moved = np.rint(totals(gaps.astype(float), groups)).astype(np.int64)
+    bounds = max(-1.0, min(low, least)), min(1.0, max(high, most))
+    return Difference(value, *bounds, exact_sign_flip(moved))

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special  # scipy.stats takes half a second to import
 
-from pixelproof.core.statistics.groups import Floats, Groups, as_groups, degrees, mean_variance
+from pixelproof.core.statistics.groups import Floats, Groups, degrees, mean_interval, mean_variance
 
 
 class Interval(NamedTuple):
@@ -132,13 +132,18 @@ def wilson_interval(
 ) -> Interval:
     """The rate with Wilson's interval at the effective number of trials, for Newcombe's method.
 
+    With groups the trials are fewer by the degrees of freedom, as those of `rate_interval`.
+
     Args:
         wrong: (images, draws), not empty.
         confidence: Between 0 and 1.
         groups: Of the images.
     """
     trials = effective_trials(wrong.mean(axis=1), wrong.shape[1], groups)
-    rate = float(wrong.mean())
+    rate, upper = float(wrong.mean()), 0.5 + confidence / 2
+    if groups is not None:
+        known = degrees(len(wrong), groups)
+        trials *= float(special.ndtri(upper) / special.stdtrit(known, upper)) ** 2
     return Interval(rate, *wilson(rate * trials, trials, confidence))
 
 
@@ -194,10 +199,8 @@ def balanced_accuracy(
     """
     recalls, below, above = [], [], []
     for label in np.unique(labels):
-        chosen = labels == label
-        of_class = correct[chosen]
-        among = None if groups is None else as_groups(groups[chosen])
-        recall, low, high = wilson_interval(of_class[:, None], confidence, among)
+        of_class = correct[labels == label]
+        recall, low, high = wilson_interval(of_class[:, None], confidence)
         recalls.append(recall)
         below.append((recall - low) ** 2)
         above.append((high - recall) ** 2)
@@ -205,4 +208,11 @@ def balanced_accuracy(
     value = float(np.mean(recalls))
     low = max(0.0, value - float(np.sqrt(np.sum(below))) / count)
     high = min(1.0, value + float(np.sqrt(np.sum(above))) / count)
+    if groups is not None:  # a part has images of several classes: their recalls go together
+        moved = correct.astype(float)
+        for label, recall in zip(np.unique(labels), recalls, strict=True):
+            chosen = labels == label
+            moved[chosen] = (moved[chosen] - recall) * len(labels) / (count * int(chosen.sum()))
+        least, most = mean_interval(moved, groups, confidence)
+        low, high = max(0.0, min(low, value + least)), min(1.0, max(high, value + most))
     return Interval(value, low, high)

@@ -47,6 +47,11 @@ def rank_intervals(
         size = min(chunk, resamples - start)
         weights = random.multinomial(images, np.full(images, 1 / images), size) / images
         means.append((weights @ sums.T) / (weights @ sizes)[:, None])
+    if images == 1:  # one image, or part, says nothing of others
+        return {
+            name: Interval(float(rank), 1.0, float(len(wrong)))
+            for name, rank in zip(wrong, _ranks(rates.mean(axis=1)[None])[0][0], strict=True)
+        }
     drawn = np.concatenate(means).round(12)
     best, worst = _ranks(drawn)
     (value,), _ = _ranks(rates.mean(axis=1).round(12)[None])

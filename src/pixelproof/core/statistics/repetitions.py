@@ -40,13 +40,16 @@ def repeated_difference(
             f"{first.shape} and {second.shape}"
         )
     gaps = first.mean(axis=2) - second.mean(axis=2)
-    if groups is not None and groups.max() > 0:
-        sums = np.stack([totals(seed, groups) for seed in gaps])
-        gaps = sums * sums.shape[1] / gaps.shape[1]  # whose mean is that of the images
-    value = float(gaps.mean())
-    if not gaps.any():
-        return Difference(0.0, *paired_proportions_interval(0, 0, gaps.shape[1], confidence), 1.0)
+    value, images = float(gaps.mean()), gaps.shape[1]
+    if groups is not None:
+        if groups.max() == 0:  # one part says nothing of others
+            return Difference(value, -1.0, 1.0, 1.0)
+        moved = np.stack([totals(seed, groups) for seed in gaps - value])
+        gaps = value + moved * moved.shape[1] / images  # whose mean is that of the images
     variance, freedom = _crossed_variance(gaps)
+    if variance == 0:
+        least, most = paired_proportions_interval(0, 0, images, confidence)
+        return Difference(value, max(-1.0, value + least), min(1.0, value + most), 1.0)
     deviation = variance**0.5
     half = float(special.stdtrit(freedom, 0.5 + confidence / 2)) * deviation
     p_value = 2 * float(special.stdtr(freedom, -abs(value) / deviation))
@@ -66,5 +69,7 @@ def _crossed_variance(gaps: Floats) -> tuple[float, float]:
     mean = {name: square for name, (square, _) in squares.items()}
     # Never below either alone: the part in common is an estimate, too.
     total = max(mean["seeds"] + mean["images"] - mean["rest"], mean["seeds"], mean["images"])
+    if total <= 1e-18:  # no two models and no two images differ
+        return 0.0, 1.0
     freedom = total**2 / sum(square**2 / degrees for square, degrees in squares.values())
     return total / gaps.size, freedom
