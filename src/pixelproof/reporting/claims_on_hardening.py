@@ -49,7 +49,7 @@ def retraining(comparison: Comparison) -> Answer:
     words = f"better than the control in {len(cases) - len(fails)} of {len(cases)} settings"
     if fails:
         words += f"; not in {', '.join(fails[:6])}" + (" …" if len(fails) > 6 else "")
-    reason = "paired against the control arm, sign flips by image, Holm"
+    reason = "paired against the control arm by image, sign flips, Holm"
     return Answer(status(not fails, worse), words, reason)
 
 

@@ -132,7 +132,7 @@ def ranking(comparison: Comparison) -> Answer:
         for model in sorted(originals, key=lambda name: ranks[name].value)
     )
     certain = all(rank.low == rank.high for rank in ranks.values())
-    reason = "same order, and every rank by Pi certain (bootstrap by image)"
+    reason = "same order, and every rank by Pi certain (bootstrap)"
     words = f"rank by Pi: {words}; Kendall's tau {tau:.2f}"
     return Answer(status(bool(tau == 1 and certain), bool(tau < 1 and certain)), words, reason)
 

@@ -184,7 +184,7 @@ def _ranking(comparison: Comparison) -> Table:
     return {
         "title": "Pixel-index Pi (Table 5)",
         "note": "At the reference point; comparable at the same n, values and area only. "
-        "The rank's interval is a bootstrap by image.",
+        "The rank's interval is a bootstrap.",
         "head": [
             "model",
             "Pi",

@@ -79,7 +79,8 @@ def _text(first: Side, second: Side, comparisons: list[Against]) -> str:
         ]
     lines += ["", align(rows), ""]
     lines.append("Images that the models compared get right unchanged; `clean` counts all held-out")
-    lines.append("ones. 95 % intervals by image; p-values are not adjusted for their number.")
+    lines.append("ones. 95 % intervals by image, or by part where images are grouped; p-values are")
+    lines.append("not adjusted for their number.")
     return "\n".join(lines)
 
 
