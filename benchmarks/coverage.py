@@ -11,6 +11,9 @@ resamples in place of the package's 10,000, for speed.
 Methods that were trained with several seeds differ between them, too: each model multiplies its
 images' chances by a factor of its own, log-normal, and each image's by another. The interval over
 images and seeds stands beside a bootstrap that resamples both.
+
+Where images are of parts, those of a part share their chance; chances correlate as those of draws.
+The interval by part stands beside the one that counts images.
 """
 
 import argparse
@@ -38,6 +41,8 @@ RATE_IMAGES = (300, 600, 2000)
 PAIRED = [(images, rate) for images in (300, 600) for rate in RATES] + [(2000, 0.01)]
 METHOD_IMAGES, METHOD_RATE, EACH = 400, 0.07, 0.5
 METHODS = [(seeds, spread) for seeds in (2, 3, 5) for spread in (0.1, 0.3, 0.6)]
+PART_IMAGES = 30
+PARTS = [(parts, rate) for parts in (8, 13, 30) for rate in (0.05, 0.2)]
 LEAST_COVERAGE, MOST_REJECTED = 0.93, 0.06  # the first is asked for at the most images
 
 Row = dict[str, Any]
@@ -133,6 +138,21 @@ def simulate_method(seeds: int, spread: float, runs: int) -> Row:
     return {"seeds": seeds, "spread": str(spread), **{key: n / runs for key, n in held.items()}}
 
 
+def simulate_parts(parts: int, rate: float, runs: int) -> Row:
+    """The share of runs whose interval holds the rate, where a part's images share their chance."""
+    random = np.random.default_rng([SEED, parts, round(1000 * rate), 9])
+    groups = np.repeat(np.arange(parts), PART_IMAGES)
+    held = {"covered": 0, "by image": 0}
+    for _ in range(runs):
+        chance = chances(random, parts, rate).repeat(PART_IMAGES, axis=0)
+        wrong = draw(random, chance)
+        for name, of in (("covered", groups), ("by image", None)):
+            found = rate_interval(wrong, groups=of)
+            held[name] += found.low <= rate <= found.high
+    shares = {name: count / runs for name, count in held.items()}
+    return {"parts": parts, "rate": rate, **shares}
+
+
 def table(rows: list[Row], titles: dict[str, str]) -> str:
     """The rows as a Markdown table, shares in per cent."""
     lines = ["| " + " | ".join(titles.values()) + " |", "|" + " --- |" * len(titles)]
@@ -159,6 +179,7 @@ def main() -> None:
     pairs = [simulate_pair(*kind, runs) for kind in track(kinds, "pairs", transient=True)]
     kinds_of = track(METHODS, "methods", transient=True)
     methods = [simulate_method(*kind, max(1, runs // 4)) for kind in kinds_of]
+    by_part = [simulate_parts(*size, runs) for size in track(PARTS, "parts", transient=True)]
     least = min(row["covered"] for row in rates if row["images"] == max(RATE_IMAGES))
     most = max(row["rejected"] for row in pairs)
     about = {
@@ -179,7 +200,15 @@ def main() -> None:
         "most_rejected": {"value": most, "at_most": MOST_REJECTED},
     }
     files.write_json(
-        RESULTS, {"rates": rates, "pairs": pairs, "methods": methods, "demands": demands, **about}
+        RESULTS,
+        {
+            "rates": rates,
+            "pairs": pairs,
+            "methods": methods,
+            "parts": by_part,
+            "demands": demands,
+            **about,
+        },
     )
     size = {"images": "Images", "rate": "Rate"}
     ways = {
@@ -197,6 +226,9 @@ def main() -> None:
     seeds = {"seeds": "Seeds", "spread": "Spread of the factor (log)"}
     ways = {"covered": "Covered, over images and seeds", "both resampled": "Both resampled"}
     print(table(methods, {**seeds, **ways}))
+    print()
+    size = {"parts": f"Parts of {PART_IMAGES} images", "rate": "Rate"}
+    print(table(by_part, {**size, "covered": "Covered, by part", "by image": "Counting images"}))
     print(f"\nLeast coverage at {max(RATE_IMAGES)} images {least:.1%}, most rejected {most:.1%}.")
 
 
