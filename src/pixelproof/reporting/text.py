@@ -80,7 +80,7 @@ def _legend(summary: Summary, table: pd.DataFrame) -> list[str]:
     control = summary["control"]
     minus = f", minus {control} (points)" if control else ""
     words = [
-        f"accuracy: on {summary['held_out_images']} held-out images{parts(summary)}.",
+        f"accuracy: on {summary['held_out_images']} held-out images.{parts(summary)}",
         f"wrong, Pi{minus}: with {reference(summary)} in the {summary['common_images']} that all "
         "models get right.",
     ]

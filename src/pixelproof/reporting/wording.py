@@ -40,15 +40,15 @@ def reference(summary: Mapping[str, Any]) -> str:
 
 
 def parts(summary: Mapping[str, Any]) -> str:
-    """Of how many parts the held-out images are, where they are grouped; else nothing.
+    """Of how many parts the held-out images are, in a sentence; nothing where they stand alone.
 
-    >>> parts({"held_out_parts": 15})
-    ' of 15 parts, which the intervals count'
+    >>> parts({"held_out_parts": 12})
+    ' They are of 12 parts, which the intervals count.'
     >>> parts({})
     ''
     """
     count = summary.get("held_out_parts")
-    return f" of {count} parts, which the intervals count" if count else ""
+    return f" They are of {count} parts, which the intervals count." if count else ""
 
 
 def left_out(summary: Mapping[str, Any]) -> str:
