@@ -90,10 +90,10 @@ def test_a_gpu_is_pointed_out_under_the_default_profile(
 
 
 def test_a_pipeline_that_dvc_alone_has_left_is_closed_later(repository: Path) -> None:
-    run(repository, "dvc", "repro", "-q", "-f", "-s", "select")
+    run(repository, "dvc", "repro", "-q", "-f", "-s", "select", cold=True)
     assert status(repository)[0] == "RUNNING"
     edit(repository, "resamples: 500", "resamples: 400")
-    run(repository, "dvc", "repro", "-q", "-f", "-s", "select")
+    run(repository, "dvc", "repro", "-q", "-f", "-s", "select", cold=True)
     assert status(repository)[:2] == ["RUNNING", "KILLED"]
 
 

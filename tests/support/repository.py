@@ -20,10 +20,16 @@ ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.starts
 }
 
 
-def run(root: Path, *command: str, code: int = 0, uri: str = "", off: bool = False) -> str:
-    """Run a command in a project; what it says on both streams. `pixelproof` starts warm."""
+def run(
+    root: Path, *command: str, code: int = 0, uri: str = "", off: bool = False, cold: bool = False
+) -> str:
+    """Run a command in a project; what it says on both streams. `pixelproof` starts warm.
+
+    Cold where a test is about who has started whom: warm, the parent of all is one process.
+    """
     variables = {"MLFLOW_TRACKING_URI": uri} | ({"PIXELPROOF_TRACKING": "off"} if off else {})
-    return run_with(ENVIRONMENT | warm() | variables, root, *command, code=code)
+    started = {} if cold else warm()
+    return run_with(ENVIRONMENT | started | variables, root, *command, code=code)
 
 
 def run_with(environment: dict[str, str], root: Path, *command: str, code: int = 0) -> str:
