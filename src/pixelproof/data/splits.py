@@ -74,26 +74,7 @@ def group_finder(group: Group | None, root: Path) -> Callable[[str], str | None]
     if group is None:
         return lambda path: None
     if group.pattern is not None:
-        pattern, group_by = re.compile(group.pattern), group
-
-        def search(path: str) -> str:
-            match = pattern.search(path)
-            group = match and match[1 if pattern.groups else 0]
-            if not group:
-                raise DataError(
-                    f"{root}/{path}: select.group.pattern finds nothing in this path; set it to "
-                    "what names a part in your paths, or select.group to null"
-                )
-            if group_by.block is None:
-                return group
-            if not group.isdecimal():
-                raise DataError(
-                    f"{root}/{path}: expected a number for select.group.block, got {group!r} by "
-                    "select.group.pattern"
-                )
-            return f"{int(group) // group_by.block}"
-
-        return search
+        return _by_pattern(re.compile(group.pattern), group.block, root)
     table = Path(str(group.csv))
     named = _read_groups(table, str(group.column))
 
@@ -103,6 +84,30 @@ def group_finder(group: Group | None, root: Path) -> Callable[[str], str | None]
         return named[path]
 
     return look_up
+
+
+def _by_pattern(pattern: re.Pattern[str], block: int | None, root: Path) -> Callable[[str], str]:
+    """A function from `class/file` to what a pattern finds in it, or to the block of its number."""
+
+    def search(path: str) -> str:
+        match = pattern.search(path)
+        found = (match.groups() or (match[0],)) if match else ("",)
+        recording, name = ((), found[0]) if block is None else (found[:-1], found[-1])
+        if not name:
+            raise DataError(
+                f"{root}/{path}: select.group.pattern finds nothing in this path; set it to what "
+                "names a part in your paths, or select.group to null"
+            )
+        if block is None:
+            return str(name)
+        if not name.isdecimal():
+            raise DataError(
+                f"{root}/{path}: expected a number for select.group.block, got {name!r} by "
+                "select.group.pattern"
+            )
+        return "/".join([*map(str, recording), str(int(name) // block)])
+
+    return search
 
 
 def _read_groups(table: Path, column: str) -> dict[str, str]:

@@ -27,6 +27,8 @@ COLUMNS = {
     "prediction": "string",
     "margin": "float32",
 }
+# What pyarrow raises at a damaged file; the last of them where a flipped bit names an unknown type.
+_DAMAGED = (OSError, ValueError, LookupError, TypeError, NotImplementedError)
 
 
 class LedgerWriter:
@@ -103,13 +105,7 @@ def read_table(
         raise DataError(f"{path}: missing; run `dvc repro` to make it")
     try:
         table = pd.read_parquet(path, page_checksum_verification=True)
-    except (
-        OSError,
-        ValueError,
-        LookupError,
-        TypeError,
-        NotImplementedError,
-    ) as error:  # what a damaged file raises
+    except _DAMAGED as error:
         reason = " ".join(str(error).split())
         raise IntegrityError(f"{path}: expected {kind}: {reason}; {files.remedy(path)}") from None
     for place, name in enumerate(columns):

@@ -33,8 +33,9 @@ class Group:
     """A regular expression that is searched in `class/file`; its first group names the part, or the
     whole match where it has no group."""
     block: Annotated[int, Field(ge=2), Expected("null or a number from 2")] | None = None
-    """With a pattern that finds a number: so many consecutive numbers are one part, as frames of a
-    recording are; null: what the pattern finds is the part's name."""
+    """With a pattern whose last group is a number: so many consecutive numbers are one part, as
+    frames of a recording are; the groups before it tell recordings apart. null: what the pattern
+    finds is the part's name."""
     csv: str | None = None
     """A table in the data folder, in place of a pattern; its column `path` has `class/file`."""
     column: str | None = None

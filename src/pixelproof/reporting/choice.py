@@ -32,14 +32,15 @@ class Try:
     summary: Mapping[str, Any]
 
     @property
-    def _entry(self) -> Mapping[str, Any]:
+    def entry(self) -> Mapping[str, Any]:
+        """What the summary says of its arm."""
         entry: Mapping[str, Any] = self.summary["models"][self.arm]
         return entry
 
     @property
     def rate(self) -> float:
         """How often it errs at the reference point."""
-        return float(self._entry["error_rate"]["value"])
+        return float(self.entry["error_rate"]["value"])
 
     @property
     def ratio(self) -> float:
@@ -50,17 +51,17 @@ class Try:
     @property
     def accuracy(self) -> float:
         """Its clean accuracy."""
-        return float(self._entry["clean_accuracy"]["value"])
+        return float(self.entry["clean_accuracy"]["value"])
 
     @property
     def gain(self) -> float:
         """Its clean accuracy minus the original's."""
-        return float(self._entry["cost"]["accuracy"]["versus_baseline"]["difference"])
+        return float(self.entry["cost"]["accuracy"]["versus_baseline"]["difference"])
 
     @property
     def attacked(self) -> float:
         """How much more often than the original the attack that is worst for it fools it."""
-        attacks = self._entry["cost"]["attacks"].values()
+        attacks = self.entry["cost"]["attacks"].values()
         return max((float(attack["difference"]) for attack in attacks), default=0.0)
 
     def against(self) -> Iterator[str]:
@@ -72,7 +73,7 @@ class Try:
             yield f"an attack fools it {margin(allowed['attack'])} or more above its original"
         if -self.gain >= allowed["accuracy"]:
             yield f"costs {margin(allowed['accuracy'])} of accuracy or more"
-        if self._entry.get("masked_gradients"):
+        if self.entry.get("masked_gradients"):
             yield "its gradients look masked"
 
 
@@ -116,7 +117,7 @@ def _check(one: Try, first: Try) -> None:
                 f"{one.name}: expected the {key} of {first.name}, {first.summary[key]}, got "
                 f"{summary[key]}; choose among tries of one search"
             )
-    made = {attack["experiment"] for attack in one._entry["cost"]["attacks"].values()}
+    made = {attack["experiment"] for attack in one.entry["cost"]["attacks"].values()}
     if missing := [name for name in required() if name not in made]:
         raise DataError(
             f"{one.name}: expected evaluate.{missing[0]}, by which a recipe may be ruled out, got "

@@ -12,7 +12,7 @@ from pixelproof.core.statistics.groups import Groups, as_groups
 from pixelproof.core.statistics.intervals import balanced_accuracy, rate_interval
 from pixelproof.evaluation.ledger import wrong_by_image
 from pixelproof.reporting.experiments import check_known, described
-from pixelproof.reporting.rows import Ledgers, among, groups_of, settings
+from pixelproof.reporting.rows import Ledgers, among, group_codes, group_names, groups_of, settings
 
 RESULT_COLUMNS = [
     "model",
@@ -86,10 +86,11 @@ def results(
     rows = []
     for model, ledger in ledgers.items():
         check_known(ledger["experiment"].unique())
+        named = group_names(ledger)
         for setting, group in settings(ledger):
             images = counted_images(group, common, setting["experiment"])
             if images and described(setting["experiment"]).errors:
-                groups = groups_of(ledger, images)
+                groups = group_codes(named, images)
                 row = _result(model, setting, wrong_by_image(group, images), groups)
                 rows.append(_with_pi({**row, "protocol": protocol}, side))
     table = pd.DataFrame(rows, columns=RESULT_COLUMNS)

@@ -49,12 +49,16 @@ def groups_of(ledger: pd.DataFrame, images: Sequence[str]) -> Groups:
     Returns:
         (N,) codes; None where images stand alone.
     """
-    if not len(images):
-        return None
-    return _codes(_group_names(ledger).reindex(pd.Index(images)))
+    return group_codes(group_names(ledger), images)
 
 
-def _group_names(ledger: pd.DataFrame) -> "pd.Series[str]":
+def group_codes(names: "pd.Series[str]", images: Sequence[str]) -> Groups:
+    """The groups of images, by what `group_names` found in their ledger."""
+    return _codes(names.reindex(pd.Index(images))) if len(images) else None
+
+
+def group_names(ledger: pd.DataFrame) -> "pd.Series[str]":
+    """The group of each image in a ledger; missing where images stand alone."""
     return rows_of(ledger, "clean").drop_duplicates("image").set_index("image")["group"]
 
 
@@ -64,7 +68,7 @@ def _codes(names: "pd.Series[str]") -> Groups:
 
 def with_groups(records: pd.DataFrame, ledger: pd.DataFrame) -> pd.DataFrame:
     """What attacks did, with a column `group` of the images, from the model's ledger."""
-    named = records.assign(group=records["image"].map(_group_names(ledger)))
+    named = records.assign(group=records["image"].map(group_names(ledger)))
     named.attrs = records.attrs
     return named
 

@@ -360,6 +360,13 @@ def test_consecutive_numbers_are_one_part(project: Path) -> None:
     assert set(held_out.groups) == parts["held_out"]
 
 
+def test_the_groups_before_the_number_tell_recordings_apart(project: Path) -> None:
+    execute("select", params(group={"pattern": r"(\w+)/(\d+)\.png", "block": 2}))
+    for row in manifest()["images"]:
+        path = Path(row["path"])
+        assert row["group"] == f"{path.parent}/{int(path.stem) // 2}"
+
+
 def test_what_is_no_number_makes_no_block(project: Path) -> None:
     with pytest.raises(DataError, match=r"expected a number for select\.group\.block, got 'bad'"):
         execute("select", params(group={"pattern": r"^(\w+)/", "block": 10}))
