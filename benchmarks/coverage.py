@@ -5,8 +5,8 @@
 Each image has its own chance of a wrong draw, from a Beta distribution whose mean is the rate and
 whose two parameters make two draws of an image correlate by 0.3, and for the intervals by 0.7, too
 (the demo's draws correlate by 0.26 to 0.41, by 0.62 to 0.77 on another split). The paired test
-compares two models that do not differ: their images' chances are drawn apart, or are the same. It takes 999
-resamples in place of the package's 10,000, for speed.
+compares two models that do not differ: their images' chances are drawn apart, or are the same. It
+takes 999 resamples in place of the package's 10,000, for speed.
 
 Methods that were trained with several seeds differ between them, too: each model multiplies its
 images' chances by a factor of its own, log-normal, and each image's by another. The interval over

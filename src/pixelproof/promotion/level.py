@@ -59,8 +59,8 @@ def power_at(
 
     The challenger is thought to get right half of the images on which the champion errs, and to
     add none. Their difference then has 1/√2 of the champion's own standard error (0.66 to 0.70 on
-    an earlier split of the demo's images), and normal theory does the rest; with parts Student's distribution
-    does, and no power is left where not even all of their signs are rare enough.
+    an earlier split of the demo's images), and normal theory does the rest; with parts Student's
+    distribution does, and no power is left where not even all of their signs are rare enough.
 
     Args:
         level: Two-sided.
