@@ -5,7 +5,8 @@ from functools import partial
 from itertools import product
 from typing import Any
 
-from pixelproof.core.attacks.fgsm import fgsm, iterated_fgsm
+from pixelproof.core.attacks.fgsm import fgsm
+from pixelproof.core.attacks.iterated_fgsm import iterated_fgsm
 from pixelproof.core.attacks.square import square_attack
 from pixelproof.evaluation.measurement import Strength
 from pixelproof.evaluation.prediction import without_ids
@@ -23,7 +24,8 @@ def whitebox_iterated(section: Iterated) -> Iterator[Strength]:
     """Several steps, each projected back."""
     for epsilon, steps in product(section.epsilon, section.steps):
         examples = without_ids(iterated_fgsm, epsilon=epsilon, steps=steps)
-        yield Strength(examples, {"epsilon": epsilon, "steps": steps}, steps, section.images)
+        lent = without_ids(iterated_fgsm, epsilon=epsilon, steps=steps, strongest=True)
+        yield Strength(examples, {"epsilon": epsilon, "steps": steps}, steps, section.images, lent)
 
 
 def gradient_free(section: GradientFree) -> Iterator[Strength]:

@@ -6,10 +6,12 @@ name) and what its readers know of it (`reporting.experiments`).
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from pixelproof.core.attacks.pixel_budget import PixelBudget
 from pixelproof.core.attacks.sparse import worst_changes
@@ -24,9 +26,11 @@ from pixelproof.evaluation.prediction import (
     Int64,
     Predictions,
     Update,
+    batches,
     judge_examples,
 )
 from pixelproof.models.devices import DeviceImages
+from pixelproof.models.side_by_side import side_by_side
 from pixelproof.params.evaluate import Grid, Worst
 from pixelproof.params.named_attacks import NamedAttack
 from pixelproof.paths import ADVERSARIAL
@@ -65,9 +69,7 @@ def changed(measurement: Measurement, name: str) -> None:
         setting = {"values": grid.values, "area": side}
         for draw in range(measurement.evaluate.draws):
             for n in grid.n:
-                judged = measurement.predict(
-                    measurement.pixels, measurement.targets, changes, rows, draw, n
-                )
+                judged = measurement.changed(stored, changes, draw, n)
                 measurement.add(name, rows, judged, n=n, draw=draw, **setting)
 
 
@@ -116,16 +118,20 @@ def worst(measurement: Measurement, name: str) -> None:
     The row of an image holds what the model answers under the changes that were found, of at most
     n pixels.
     """
-    section = getattr(measurement.evaluate, name)
+    section: Worst = getattr(measurement.evaluate, name)
     rows, size = first(measurement.right, section.images), measurement.evaluate.batch_size
     measurement.classifier.requires_grad_(False)
     for grid in _grids(measurement, name):
         stored = load_change_set(
             measurement.draws, draws_name(grid.values, grid.area), measurement.images
         )
-        for start in range(0, len(rows), size):
-            _search(measurement, name, section, grid, stored, rows[start : start + size])
+        search = partial(_search, measurement, section, grid, stored)
         setting = _worst_setting(measurement, section, grid)
+        for searched in side_by_side(search, batches(rows, size), measurement.device):
+            for n, part, examples, judged in searched:
+                measurement.update(section.queries * len(part))
+                measurement.add(name, part, judged, n=n, draw=0, **setting)
+                measurement.record(name, part, examples, judged, {**setting, "n": n})
         for n in grid.n:
             measurement.record_wrong(name, section.images, {**setting, "n": n})
 
@@ -137,13 +143,13 @@ def _worst_setting(measurement: Measurement, section: Worst, grid: Grid) -> dict
 
 
 def _search(
-    measurement: Measurement, name: str, section: Worst, grid: Grid, stored: ChangeSet, part: Int64
-) -> None:
-    """Search the worst pixels of a batch of images, and add what the model answers."""
+    measurement: Measurement, section: Worst, grid: Grid, stored: ChangeSet, part: Int64
+) -> list[tuple[int, Int64, Tensor, Predictions]]:
+    """Search the worst pixels of a batch of images; n, rows, examples and answers by n."""
     images, targets = measurement.pixels.take(part), measurement.targets[part]
     counts = sorted(grid.n)
     channels: Channels = "first" if stored.channels == 1 else "all"
-    setting = _worst_setting(measurement, section, grid)
+    searched = []
     for found in worst_changes(
         measurement.classifier,
         images,
@@ -158,9 +164,8 @@ def _search(
     ):
         examples = apply_changes(images, found.changes)
         judged = judge_examples(measurement.classifier, examples, targets)
-        measurement.update(section.queries * len(part))
-        measurement.add(name, part, judged, n=found.n, draw=0, **setting)
-        measurement.record(name, part, examples, judged, {**setting, "n": found.n})
+        searched.append((found.n, part, examples, judged))
+    return searched
 
 
 def _worst_passes(measurement: Measurement, name: str, rows: Int64) -> int:

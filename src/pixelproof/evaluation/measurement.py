@@ -26,6 +26,7 @@ from pixelproof.evaluation.prediction import (
 )
 from pixelproof.models.classifier import Classifier
 from pixelproof.models.devices import DeviceImages
+from pixelproof.models.engines import CHECKED, use_engine
 from pixelproof.params.evaluate import Evaluate, Grid
 from pixelproof.paths import NETWORKS
 
@@ -39,12 +40,14 @@ class Strength:
         setting: What the ledger holds of it: epsilon, steps, n, values, area, as they apply.
         passes: How many predictions and gradients it takes an image.
         images: At most so many of the held-out images; None is all.
+        lent: Makes examples that other models are shown; None where `examples` does.
     """
 
     examples: Attack
     setting: dict[str, Any]
     passes: int = 1
     images: int | None = None
+    lent: Attack | None = None
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,10 @@ class Measurement:
 
     def __post_init__(self) -> None:
         """Bring the images to the device, name them and find the index of each true class."""
+        self._answered: dict[tuple[str, int, int], Predictions] = {}
         self.pixels = DeviceImages(self.images.pixels, self.device)
+        some = self.pixels.take(np.arange(len(self.pixels))[:CHECKED])
+        use_engine(self.evaluate.engine, self.classifier, some)
         self.side = int(self.images.pixels.shape[-1])
         self.targets: Int64 = self.classifier.targets(self.images.classes).numpy()[
             self.images.labels
@@ -127,6 +133,27 @@ class Measurement:
         An image that is wrong unchanged is in no common set, so the experiments leave it out.
         """
         return np.flatnonzero(self.unchanged.predicted == self.targets)
+
+    def changed(self, name: str, changes: ChangeSet, draw: int, n: int) -> Predictions:
+        """The predictions for the images that are right, with the first n pixels of a draw changed.
+
+        Two experiments may hold the same images, as an area that is the whole one: the model is
+        asked once.
+
+        Args:
+            name: Of the stored draws.
+            changes: They themselves.
+            draw: Which of them.
+            n: How many pixels change.
+        """
+        key = (name, draw, n)
+        if key in self._answered:
+            self.update(len(self.right))
+        else:
+            self._answered[key] = self.predict(
+                self.pixels, self.targets, changes, self.right, draw, n
+            )
+        return self._answered[key]
 
     def add(self, experiment: str, rows: Int64, judged: Predictions, **setting: Any) -> None:
         """Put the predictions for some images into the ledger."""
@@ -161,6 +188,8 @@ class Measurement:
 
     def attack(self, experiment: str, strength: Strength) -> None:
         """Attack the model on the images that it classifies right, and add what it answers."""
+        keep = self.keep.get(experiment, 0)
+        attack = strength.lent if keep and strength.lent else strength.examples
 
         def update(images: int) -> None:
             self.update(images * strength.passes)
@@ -170,14 +199,14 @@ class Measurement:
             self.pixels,
             self.targets,
             self.images.ids,
-            strength.examples,
+            attack,
             self.evaluate.batch_size,
             update,
             first(self.right, strength.images),
         ):
             self.add(experiment, rows, judged, draw=0, **strength.setting)
             self.record(experiment, rows, torch.from_numpy(examples), judged, strength.setting)
-            if kept := len(first(rows, self.keep.get(experiment, 0))):  # rows ascend
+            if kept := len(first(rows, keep)):  # rows ascend
                 part = Examples(strength.setting, rows[:kept], examples[:kept].copy())
                 self.kept.setdefault(experiment, []).append(part)
         self.record_wrong(experiment, strength.images, strength.setting)

@@ -20,8 +20,9 @@ from pixelproof.core.attacks.carlini_wagner import carlini_wagner
 from pixelproof.core.attacks.deepfool import deepfool
 from pixelproof.core.attacks.distances import distances, within
 from pixelproof.core.attacks.fab import fab
-from pixelproof.core.attacks.fgsm import fgsm, iterated_fgsm
+from pixelproof.core.attacks.fgsm import fgsm
 from pixelproof.core.attacks.integer_grid import to_integers
+from pixelproof.core.attacks.iterated_fgsm import iterated_fgsm
 from pixelproof.core.attacks.jsma import jsma
 from pixelproof.core.attacks.one_pixel import one_pixel
 from pixelproof.core.attacks.pgd import pgd

@@ -11,6 +11,7 @@ from torch import Tensor
 from pixelproof.errors import NumericalError
 from pixelproof.models.classifier import Classifier
 from pixelproof.models.devices import DeviceImages
+from pixelproof.models.side_by_side import side_by_side
 
 UInt8 = npt.NDArray[np.uint8]
 UInt64 = npt.NDArray[np.uint64]
@@ -74,20 +75,27 @@ def predict(
     if any(module.training for module in classifier.modules()):
         raise ValueError("expected a classifier in eval mode, got one in training mode")
     chosen = np.arange(len(images)) if rows is None else rows
-    predicted = np.empty(len(chosen), np.int64)
-    margin = np.empty(len(chosen), np.float32)
-    for start in range(0, len(chosen), batch_size):
-        part = chosen[start : start + batch_size]
+
+    def answer(part: Int64) -> Predictions:
         batch = images.take(part)
         if change is not None:
             change(batch, part)
-        with torch.inference_mode():
-            logits = classifier(batch)
-        judged = _judge(logits, torch.from_numpy(targets[part]).to(images.device))
-        predicted[start : start + len(part)] = judged.predicted
-        margin[start : start + len(part)] = judged.margin
-        update(len(part))
-    return Predictions(predicted, margin)
+        return judge_examples(classifier, batch, targets[part])
+
+    found = [Predictions(np.empty(0, np.int64), np.empty(0, np.float32))]
+    for judged in side_by_side(answer, batches(chosen, batch_size), images.device):
+        found.append(judged)
+        update(len(judged.predicted))
+    return Predictions(
+        np.concatenate([one.predicted for one in found]),
+        np.concatenate([one.margin for one in found]),
+    )
+
+
+def batches(rows: Int64, size: int) -> Iterator[Int64]:
+    """Rows, at most so many at a time."""
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
 
 
 def attack_batches(
@@ -117,13 +125,16 @@ def attack_batches(
         The rows of a batch, its examples (B, 3, H, W) uint8, and the predictions for them.
     """
     classifier.requires_grad_(False)
-    for start in range(0, len(rows), batch_size):
-        part = rows[start : start + batch_size]
+
+    def attacked(part: Int64) -> tuple[Int64, UInt8, Predictions]:
         truth = torch.from_numpy(targets[part]).to(images.device)
         examples = attack(classifier, images.take(part), truth, image_ids[part])
         judged = judge_examples(classifier, examples, targets[part])
-        yield part, examples.cpu().numpy(), judged
-        update(len(part))
+        return part, examples.cpu().numpy(), judged
+
+    for found in side_by_side(attacked, batches(rows, batch_size), images.device):
+        yield found
+        update(len(found[0]))
 
 
 def judge_examples(classifier: Classifier, examples: Tensor, targets: Int64) -> Predictions:

@@ -1,6 +1,6 @@
 """A classifier: a network with its classes that owns its preprocessing."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -25,6 +25,8 @@ class Classifier(nn.Module):
         source: Where its weights came from.
         side: The side in pixels of the images it was trained on, or None.
         fit: How an image becomes a square of that side.
+        engine: What runs the network in inference mode: normalised floats in, logits out; None
+            is torch (see `models.engines`).
     """
 
     mean: Tensor
@@ -49,6 +51,7 @@ class Classifier(nn.Module):
         self.source = source
         self.side = side
         self.fit: Fit = fit
+        self.engine: Callable[[Tensor], Tensor] | None = None
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
@@ -68,6 +71,8 @@ class Classifier(nn.Module):
         if images.dtype == torch.uint8:
             images = images.float() / 255
         normalised = (images - self.mean) / self.std
+        if self.engine is not None and torch.is_inference_mode_enabled():
+            return self.engine(normalised)
         logits: Tensor = self.network(normalised.contiguous(memory_format=torch.channels_last))
         return logits
 

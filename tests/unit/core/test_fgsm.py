@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from pixelproof.core.attacks.boundary import boundary_distance
-from pixelproof.core.attacks.fgsm import fgsm, input_gradient, iterated_fgsm
+from pixelproof.core.attacks.fgsm import fgsm, input_gradient
+from pixelproof.core.attacks.iterated_fgsm import iterated_fgsm
 
 
 class Linear(nn.Module):
@@ -103,7 +104,7 @@ def test_epsilon_counts_in_units_of_1_255(epsilon: Any) -> None:
         fgsm(convolutional(), batch(1, 6), torch.tensor([0]), epsilon)
 
 
-def test_iterates_stay_within_epsilon_and_end_with_no_smaller_a_loss() -> None:
+def test_the_strongest_iterates_stay_within_epsilon_and_end_with_no_smaller_a_loss() -> None:
     model, images, labels = convolutional(), batch(5, 6), torch.tensor([0, 1, 2, 3, 0])
 
     def losses(some: Tensor) -> Tensor:
@@ -112,19 +113,40 @@ def test_iterates_stay_within_epsilon_and_end_with_no_smaller_a_loss() -> None:
 
     before = losses(images)
     for epsilon, steps in ((1, 10), (2, 10), (16, 5)):
-        found = iterated_fgsm(model, images, labels, epsilon, steps)
+        found = iterated_fgsm(model, images, labels, epsilon, steps, strongest=True)
         assert found.dtype == torch.uint8
         assert (found.int() - images.int()).abs().max() <= epsilon
         assert (losses(found) >= before).all()
     once = losses(fgsm(model, images, labels, 1))
-    assert (losses(iterated_fgsm(model, images, labels, 1, 10)) >= once).all()
+    strongest = iterated_fgsm(model, images, labels, 1, 10, strongest=True)
+    assert (losses(strongest) >= once).all()
+
+
+def test_an_image_that_is_fooled_is_left_alone_and_no_other_for_it() -> None:
+    model, images = convolutional(), batch(40, 6)
+    with torch.no_grad():
+        labels = model(images.float() / 255).argmax(dim=1)
+    asked = []
+    model.register_forward_hook(lambda module, given, answer: asked.append(len(answer)))
+    found = iterated_fgsm(model, images, labels, 2, 10)
+    strongest = iterated_fgsm(model, images, labels, 2, 10, strongest=True)
+    with torch.no_grad():
+        fooled = model(found.float() / 255).argmax(dim=1) != labels
+        at_last = model(strongest.float() / 255).argmax(dim=1) != labels
+    assert 0 < fooled.sum() < len(images), "some of both kinds"
+    assert (fooled | ~at_last).all(), "who is left alone is fooled, as in the end"
+    assert asked[0] == len(images)
+    assert asked[10] == len(images) - fooled.sum() < len(images)
+    alone = [iterated_fgsm(model, images[at][None], labels[at][None], 2, 10) for at in (0, 7)]
+    assert torch.equal(torch.cat(alone), found[[0, 7]])
 
 
 def test_on_a_straight_model_one_whole_step_is_the_best_there_is() -> None:
     model, images = Linear().eval(), batch(4, 2).clamp(20, 235)
     two = nn.Sequential(model, nn.Linear(3, 2, bias=False)).eval()  # two classes: one direction
     labels = torch.tensor([0, 1, 0, 1])
-    assert torch.equal(iterated_fgsm(two, images, labels, 8, 20), fgsm(two, images, labels, 8))
+    strongest = iterated_fgsm(two, images, labels, 8, 20, strongest=True)
+    assert torch.equal(strongest, fgsm(two, images, labels, 8))
 
 
 @pytest.mark.parametrize(("epsilon", "steps"), [(0, 3), (256, 3), (2, 0)])

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from pixelproof.core.attacks.boundary import boundary_distance
-from pixelproof.core.attacks.fgsm import fgsm, iterated_fgsm
+from pixelproof.core.attacks.fgsm import fgsm
+from pixelproof.core.attacks.iterated_fgsm import iterated_fgsm
 from pixelproof.core.attacks.pgd import pgd
 from pixelproof.core.attacks.square import square_attack
 from pixelproof.evaluation.ledger import LedgerWriter
@@ -92,7 +93,8 @@ def ledger(
         add("gradient_free", found, epsilon=epsilon, steps=QUERIES)
     if probed:
         for lender in ("champion", "control"):
-            lent = iterated_fgsm(Honest().eval(), images, labels, EPSILONS[0], STEPS)
+            honest = Honest().eval()
+            lent = iterated_fgsm(honest, images, labels, EPSILONS[0], STEPS, strongest=True)
             add(f"transfer_{lender}", lent, epsilon=EPSILONS[0], steps=STEPS)
         found = pgd(model, images, labels, IDS, EPSILONS[0], STEPS, restarts=5)
         add("pgd:restarts", found, epsilon=EPSILONS[0], steps=STEPS)

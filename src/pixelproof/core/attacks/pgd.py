@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from pixelproof.core.attacks.ball import Ball
 from pixelproof.core.attacks.checks import check_epsilon, check_mode, check_number
-from pixelproof.core.attacks.fgsm import whole_step
 from pixelproof.core.attacks.gradients import cross_entropy, gradient_of, wide
+from pixelproof.core.attacks.iterated_fgsm import whole_step
 from pixelproof.core.attacks.margin import judge, lead_of
 from pixelproof.core.attacks.starts import uniform
 from pixelproof.core.counter_random import UInt64
