@@ -18,7 +18,7 @@ from pixelproof.models.classifier import Classifier
 from pixelproof.models.side_by_side import lanes
 from pixelproof.params.evaluate import Engine
 
-CHECKED = 16  # images on which an engine is compared with torch
+CHECKED = 8  # images on which an engine is compared with torch
 TOLERANCE = 1e-4  # by how much logits may differ from torch's, as a share of the largest, or of 1
 
 
