@@ -15,9 +15,12 @@ _WORDS = 4  # of a step
 
 def _mix(state: UInt64) -> UInt64:
     """The finalizer of SplitMix64 (Steele, Lea and Flood 2014), a bijection of 64 bits."""
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return state ^ (state >> np.uint64(31))
+    state = state ^ (state >> np.uint64(30))
+    state *= np.uint64(0xBF58476D1CE4E5B9)
+    state ^= state >> np.uint64(27)
+    state *= np.uint64(0x94D049BB133111EB)
+    state ^= state >> np.uint64(31)
+    return state
 
 
 def image_keys(image_ids: UInt64, seed: int, draw: int) -> UInt64:

@@ -12,6 +12,7 @@ distinct, so that n counts pixels.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
@@ -29,6 +30,7 @@ Channels = Literal["all", "first"]
 Images = TypeVar("Images", npt.NDArray[np.uint8], "torch.Tensor")
 
 _SHARED_ID = np.uint64(0)
+_WORDS_AT_ONCE = 2**14  # of 8 bytes: what is computed from them stays in a cache of 1 MB
 
 
 @dataclass(frozen=True)
@@ -81,40 +83,68 @@ def parse_values(values: str) -> tuple[str, int]:
     return "offset", int(match[1])
 
 
-def _draw_distinct(keys: UInt64, n: int, room: int) -> npt.NDArray[np.int64]:
-    """Distinct cells (B, n) of 0..room-1 by the first n steps of a Fisher-Yates shuffle.
+def _chunks(rows: int, n: int) -> Iterator[slice]:
+    """Rows of which n words each stay in the processor's cache."""
+    size = max(1, _WORDS_AT_ONCE // n)
+    return (slice(start, start + size) for start in range(0, rows, size))
+
+
+def _draw_positions(
+    keys: UInt64, n: int, shape: tuple[int, int], area: int | None
+) -> npt.NDArray[np.int64]:
+    """Distinct positions (B, n) in the area by the first n steps of a Fisher-Yates shuffle.
 
     Exact in any box, and ordered: step s depends on the steps before it alone.
     """
-    steps = np.arange(n, dtype=np.int64)
-    partners = steps + below(random_words(keys, n, 0), np.uint64(room) - steps.astype(np.uint64))
-    cells = np.empty((len(keys), n), dtype=np.int64)
-    rows_at_once = max(1, 2**22 // room)
-    deck = np.tile(np.arange(room, dtype=np.int64), (min(rows_at_once, len(keys)), 1))
-    for start in range(0, len(keys), rows_at_once):
-        chosen = partners[start : start + rows_at_once]
-        rows = np.arange(len(chosen))
-        for step in range(n):
-            partner = chosen[:, step]
-            top = deck[: len(rows), step].copy()
-            cells[start : start + len(rows), step] = deck[rows, partner]
-            deck[: len(rows), step] = deck[rows, partner]
-            deck[rows, partner] = top
-        deck[rows[:, None], chosen] = chosen  # back to the identity, touching 2n cells alone
-        deck[: len(rows), :n] = steps
+    room = shape[0] * shape[1] if area is None else area * area
+    steps = np.arange(n, dtype=np.uint64)
+    positions = np.empty((len(keys), n), np.int64)
+    for rows in _chunks(len(keys), n):
+        partners = below(random_words(keys[rows], n, 0), np.uint64(room) - steps)
+        partners += steps.astype(np.int64)
+        cells = _shuffled(partners)
+        positions[rows] = cells if area is None else place_cells(cells, shape, area)
+    return positions
+
+
+def _shuffled(partners: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The cells (B, n) that a shuffle takes, if its step s swaps the cells s and partners[s] >= s.
+
+    A cell that no step has named yet holds its own number. Any other holds what the last step t
+    that named it left there, which is what lay at cell t when step t came. So the few steps whose
+    partner was named before follow those steps back, and no deck of all cells is needed.
+    """
+    steps = np.arange(partners.shape[1])
+    by_partner = np.sort((partners << 32) | steps, axis=1)
+    row, at = np.nonzero(by_partner[:, 1:] >> 32 == by_partner[:, :-1] >> 32)
+    late, early = (by_partner[row, place] & 0xFFFFFFFF for place in (at + 1, at))
+    before = np.full(partners.shape, -1)  # which step, the last before step t, named cell t
+    namer_row, namer = np.nonzero((partners > steps) & (partners < len(steps)))
+    np.maximum.at(before, (namer_row, partners[namer_row, namer]), namer)
+    cells = partners.copy()
+    while len(row):
+        cells[row, late] = early
+        early = before[row, early]
+        named = early >= 0
+        row, late, early = row[named], late[named], early[named]
     return cells
 
 
 def _draw_values(keys: UInt64, n: int, values: str, channels: Channels) -> Any:
-    """Values (B, n, C): uint8, or int16 offsets."""
+    """Values (B, n, C): uint8, or int16 offsets; in memory (B, C, n), as they are applied."""
     kind, offset = parse_values(values)
     count = 1 if channels == "first" else 3
-    if kind == "stuck":
-        hot = random_words(keys, n, 1) >> np.uint64(63)
-        return np.repeat((hot * np.uint64(255)).astype(np.uint8)[:, :, None], count, axis=2)
-    bound = np.uint64(256 if kind == "full" else 2 * offset + 1)
-    drawn = np.stack([below(random_words(keys, n, 1 + c), bound) for c in range(count)], axis=2)
-    return drawn.astype(np.uint8) if kind == "full" else (drawn - offset).astype(np.int16)
+    drawn = np.empty((len(keys), count, n), np.int16 if kind == "offset" else np.uint8)
+    for rows in _chunks(len(keys), n):
+        for channel in range(count):
+            words = random_words(keys[rows], n, 1 if kind == "stuck" else 1 + channel)
+            if kind == "full":
+                drawn[rows, channel] = words >> np.uint64(56)
+            elif kind == "stuck":
+                drawn[rows, channel] = (words >> np.uint64(63)) * np.uint64(255)
+            else:
+                drawn[rows, channel] = below(words, np.uint64(2 * offset + 1)) - offset
+    return drawn.swapaxes(1, 2)
 
 
 def draw_changes(
@@ -162,8 +192,7 @@ def draw_changes(
     ids = np.ascontiguousarray(image_ids, dtype=np.uint64)
     keys = image_keys(ids, seed, draw)
     where = keys if positions == "per_image" else image_keys(np.array([_SHARED_ID]), seed, draw)
-    cells = _draw_distinct(where, n, room)
-    placed = np.broadcast_to(place_cells(cells, shape, area), (len(ids), n))
+    placed = np.broadcast_to(_draw_positions(where, n, shape, area), (len(ids), n))
     return Changes(placed, _draw_values(keys, n, values, channels))
 
 
@@ -222,24 +251,39 @@ def apply_in_place(images: Images, changes: Changes) -> Changes:
     return Changes(changes.positions, before.swapaxes(1, 2))
 
 
-def apply_changes(images: Images, changes: Changes) -> Images:
+def apply_changes(images: Images, changes: Changes, out: Images | None = None) -> Images:
     """The images with their pixels changed, as a new array or tensor (lines 12 to 14).
 
     Args:
         images: (B, C, H, W) uint8.
         changes: For these B images, in their order.
+        out: Takes the result, contiguous (B, C, H, W) uint8: a buffer that is used again for each
+            batch saves more time than copying takes. None makes a new one.
 
     Returns:
         (B, C, H, W) uint8; what no change names is equal to the input, bit for bit.
-    """
-    if isinstance(images, np.ndarray):
-        changed = np.array(images, order="C")
-    else:
-        import torch
 
-        changed = images.clone(memory_format=torch.contiguous_format)
-    apply_in_place(changed, changes)
-    return changed
+    Raises:
+        ValueError: As `apply_in_place`, or `out` is not like the images.
+    """
+    if out is None:
+        out = _empty_like(images)
+    elif out.shape != images.shape or out.dtype != images.dtype:
+        raise ValueError(
+            f"out: expected {tuple(images.shape)} {images.dtype}, "
+            f"got {tuple(out.shape)} {out.dtype}"
+        )
+    out[...] = images
+    apply_in_place(out, changes)
+    return out
+
+
+def _empty_like(images: Images) -> Images:
+    if isinstance(images, np.ndarray):
+        return np.empty_like(images, order="C")
+    import torch
+
+    return torch.empty_like(images, memory_format=torch.contiguous_format)
 
 
 def small_distance_samples(

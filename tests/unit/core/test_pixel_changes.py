@@ -291,6 +291,34 @@ def test_images_in_another_memory_layout_change_all_the_same() -> None:
         apply_changes(images, as_tensors)
 
 
+def test_a_buffer_takes_the_changed_images() -> None:
+    images, ids = sample(2, 9), np.arange(2, dtype=np.uint64)
+    changes = draw_changes(ids, 20, (9, 9), seed=1)
+    expected, before = apply_changes(images, changes), images.copy()
+    buffer, tensor = np.empty_like(images), torch.empty(2, 3, 9, 9, dtype=torch.uint8)
+    assert apply_changes(images, changes, buffer) is buffer
+    as_tensors = changes.to(torch.device("cpu"))
+    assert apply_changes(torch.from_numpy(images), as_tensors, tensor) is tensor
+    assert np.array_equal(buffer, expected)
+    assert np.array_equal(tensor.numpy(), expected)
+    assert np.array_equal(images, before)
+    with pytest.raises(ValueError, match=r"out: expected \(2, 3, 9, 9\) uint8, got \(3, 9, 9\)"):
+        apply_changes(images, changes, buffer[0])
+    with pytest.raises(ValueError, match=r"out: expected .* uint8, got .* int64"):
+        apply_changes(images, changes, buffer.astype(np.int64))
+    with pytest.raises(ValueError, match="expected contiguous uint8"):
+        apply_changes(images, changes, buffer[:, :, ::-1])
+
+
+def test_positions_in_a_small_box_follow_long_chains_of_steps() -> None:
+    ids = np.arange(300, dtype=np.uint64)
+    options: dict[str, Any] = {"seed": 5, "positions": "per_image", "channels": "first"}
+    changes = draw_changes(ids, 400, (20, 20), **options)
+    for row in (0, 128, 299):
+        positions, _ = oracle(row, 400, 20, 20, draw=0, values="full", area=None, **options)
+        assert changes.positions[row].tolist() == positions
+
+
 def test_nothing_but_the_drawn_pixels_changes() -> None:
     images = np.zeros((3, 3, 9, 9), np.uint8)
     ids = np.arange(3, dtype=np.uint64)
