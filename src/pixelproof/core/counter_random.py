@@ -45,4 +45,6 @@ def below(words: UInt64, bounds: UInt64 | np.uint64) -> npt.NDArray[np.int64]:
     """Map words to 0..bound-1: the high half of the 128-bit product; bias below 2**-32."""
     low = (words & np.uint64(0xFFFFFFFF)) * bounds
     high = (words >> np.uint64(32)) * bounds
-    return ((high + (low >> np.uint64(32))) >> np.uint64(32)).astype(np.int64)
+    high += low >> np.uint64(32)
+    high >>= np.uint64(32)
+    return high.astype(np.int64)

@@ -30,7 +30,7 @@ Channels = Literal["all", "first"]
 Images = TypeVar("Images", npt.NDArray[np.uint8], "torch.Tensor")
 
 _SHARED_ID = np.uint64(0)
-_WORDS_AT_ONCE = 2**14  # of 8 bytes: what is computed from them stays in a cache of 1 MB
+_WORDS_AT_ONCE = 2**13  # of 8 bytes: what is computed from them stays in a cache of 1 MB
 
 
 @dataclass(frozen=True)
@@ -97,14 +97,12 @@ def _draw_positions(
     Exact in any box, and ordered: step s depends on the steps before it alone.
     """
     room = shape[0] * shape[1] if area is None else area * area
-    steps = np.arange(n, dtype=np.uint64)
-    positions = np.empty((len(keys), n), np.int64)
+    steps = np.arange(n)
+    cells = np.empty((len(keys), n), np.int64)
     for rows in _chunks(len(keys), n):
-        partners = below(random_words(keys[rows], n, 0), np.uint64(room) - steps)
-        partners += steps.astype(np.int64)
-        cells = _shuffled(partners)
-        positions[rows] = cells if area is None else place_cells(cells, shape, area)
-    return positions
+        drawn = below(random_words(keys[rows], n, 0), np.uint64(room) - steps.astype(np.uint64))
+        cells[rows] = _shuffled(drawn + steps)
+    return cells if area is None else place_cells(cells, shape, area)
 
 
 def _shuffled(partners: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -114,12 +112,14 @@ def _shuffled(partners: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     that named it left there, which is what lay at cell t when step t came. So the few steps whose
     partner was named before follow those steps back, and no deck of all cells is needed.
     """
-    steps = np.arange(partners.shape[1])
+    n = partners.shape[1]
+    steps = np.arange(n)
     by_partner = np.sort((partners << 32) | steps, axis=1)
-    row, at = np.nonzero(by_partner[:, 1:] >> 32 == by_partner[:, :-1] >> 32)
+    again = (by_partner[:, 1:] ^ by_partner[:, :-1]) < 2**32  # the same partner as the one before
+    row, at = np.divmod(np.flatnonzero(again), n - 1)
     late, early = (by_partner[row, place] & 0xFFFFFFFF for place in (at + 1, at))
+    namer_row, namer = np.divmod(np.flatnonzero((partners > steps) & (partners < n)), n)
     before = np.full(partners.shape, -1)  # which step, the last before step t, named cell t
-    namer_row, namer = np.nonzero((partners > steps) & (partners < len(steps)))
     np.maximum.at(before, (namer_row, partners[namer_row, namer]), namer)
     cells = partners.copy()
     while len(row):
