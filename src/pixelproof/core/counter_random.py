@@ -4,6 +4,8 @@ Each is keyed by (seed, image id, draw, step, word), so that what is drawn for a
 no other image, on no batch, on no process and on no machine.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
@@ -11,6 +13,7 @@ UInt64 = npt.NDArray[np.uint64]
 
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 _WORDS = 4  # of a step
+_AT_ONCE = 2**13  # words: what is computed from them stays in a cache of 1 MB
 
 
 def _mix(state: UInt64) -> UInt64:
@@ -48,3 +51,47 @@ def below(words: UInt64, bounds: UInt64 | np.uint64) -> npt.NDArray[np.int64]:
     high += low >> np.uint64(32)
     high >>= np.uint64(32)
     return high.astype(np.int64)
+
+
+def chunks(rows: int, n: int) -> Iterator[slice]:
+    """Rows of which n words each, and what is computed from them, stay in the cache."""
+    size = max(1, _AT_ONCE // n)
+    return (slice(start, start + size) for start in range(0, rows, size))
+
+
+def distinct_below(keys: UInt64, n: int, bound: int) -> npt.NDArray[np.int64]:
+    """Distinct numbers (B, n) of 0..bound-1: the first n steps of a Fisher-Yates shuffle.
+
+    Exact for any bound up to 2**31, and ordered: step s depends on the steps before it alone.
+    """
+    steps = np.arange(n)
+    numbers = np.empty((len(keys), n), np.int64)
+    for rows in chunks(len(keys), n):
+        drawn = below(random_words(keys[rows], n, 0), np.uint64(bound) - steps.astype(np.uint64))
+        numbers[rows] = _shuffled(drawn + steps)
+    return numbers
+
+
+def _shuffled(partners: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The cards (B, n) that a shuffle takes, if step s swaps the places s and partners[s] >= s.
+
+    A place that no step has named yet holds the card of its own number. Any other holds what the
+    last step t that named it left there, which is what lay at place t when step t came. So the few
+    steps whose partner was named before follow those steps back, and no deck is needed.
+    """
+    n = partners.shape[1]
+    steps = np.arange(n)
+    by_partner = np.sort((partners << 32) | steps, axis=1)
+    again = (by_partner[:, 1:] ^ by_partner[:, :-1]) < 2**32  # the same partner as the one before
+    row, at = np.divmod(np.flatnonzero(again), n - 1)
+    late, early = (by_partner[row, column] & 0xFFFFFFFF for column in (at + 1, at))
+    namer_row, namer = np.divmod(np.flatnonzero((partners > steps) & (partners < n)), n)
+    before = np.full(partners.shape, -1)  # which step, the last before step t, named place t
+    np.maximum.at(before, (namer_row, partners[namer_row, namer]), namer)
+    cards = partners.copy()
+    while len(row):
+        cards[row, late] = early
+        early = before[row, early]
+        named = early >= 0
+        row, late, early = row[named], late[named], early[named]
+    return cards

@@ -12,7 +12,6 @@ distinct, so that n counts pixels.
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
@@ -20,7 +19,14 @@ import numpy as np
 import numpy.typing as npt
 
 from pixelproof.core.area import place_cells
-from pixelproof.core.counter_random import UInt64, below, image_keys, random_words
+from pixelproof.core.counter_random import (
+    UInt64,
+    below,
+    chunks,
+    distinct_below,
+    image_keys,
+    random_words,
+)
 
 if TYPE_CHECKING:  # drawing needs no torch, and importing it takes seconds
     import torch
@@ -30,7 +36,6 @@ Channels = Literal["all", "first"]
 Images = TypeVar("Images", npt.NDArray[np.uint8], "torch.Tensor")
 
 _SHARED_ID = np.uint64(0)
-_WORDS_AT_ONCE = 2**13  # of 8 bytes: what is computed from them stays in a cache of 1 MB
 
 
 @dataclass(frozen=True)
@@ -83,59 +88,12 @@ def parse_values(values: str) -> tuple[str, int]:
     return "offset", int(match[1])
 
 
-def _chunks(rows: int, n: int) -> Iterator[slice]:
-    """Rows of which n words each stay in the processor's cache."""
-    size = max(1, _WORDS_AT_ONCE // n)
-    return (slice(start, start + size) for start in range(0, rows, size))
-
-
-def _draw_positions(
-    keys: UInt64, n: int, shape: tuple[int, int], area: int | None
-) -> npt.NDArray[np.int64]:
-    """Distinct positions (B, n) in the area by the first n steps of a Fisher-Yates shuffle.
-
-    Exact in any box, and ordered: step s depends on the steps before it alone.
-    """
-    room = shape[0] * shape[1] if area is None else area * area
-    steps = np.arange(n)
-    cells = np.empty((len(keys), n), np.int64)
-    for rows in _chunks(len(keys), n):
-        drawn = below(random_words(keys[rows], n, 0), np.uint64(room) - steps.astype(np.uint64))
-        cells[rows] = _shuffled(drawn + steps)
-    return cells if area is None else place_cells(cells, shape, area)
-
-
-def _shuffled(partners: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """The cells (B, n) that a shuffle takes, if its step s swaps the cells s and partners[s] >= s.
-
-    A cell that no step has named yet holds its own number. Any other holds what the last step t
-    that named it left there, which is what lay at cell t when step t came. So the few steps whose
-    partner was named before follow those steps back, and no deck of all cells is needed.
-    """
-    n = partners.shape[1]
-    steps = np.arange(n)
-    by_partner = np.sort((partners << 32) | steps, axis=1)
-    again = (by_partner[:, 1:] ^ by_partner[:, :-1]) < 2**32  # the same partner as the one before
-    row, at = np.divmod(np.flatnonzero(again), n - 1)
-    late, early = (by_partner[row, place] & 0xFFFFFFFF for place in (at + 1, at))
-    namer_row, namer = np.divmod(np.flatnonzero((partners > steps) & (partners < n)), n)
-    before = np.full(partners.shape, -1)  # which step, the last before step t, named cell t
-    np.maximum.at(before, (namer_row, partners[namer_row, namer]), namer)
-    cells = partners.copy()
-    while len(row):
-        cells[row, late] = early
-        early = before[row, early]
-        named = early >= 0
-        row, late, early = row[named], late[named], early[named]
-    return cells
-
-
 def _draw_values(keys: UInt64, n: int, values: str, channels: Channels) -> Any:
     """Values (B, n, C): uint8, or int16 offsets; in memory (B, C, n), as they are applied."""
     kind, offset = parse_values(values)
     count = 1 if channels == "first" else 3
     drawn = np.empty((len(keys), count, n), np.int16 if kind == "offset" else np.uint8)
-    for rows in _chunks(len(keys), n):
+    for rows in chunks(len(keys), n):
         for channel in range(count):
             words = random_words(keys[rows], n, 1 if kind == "stuck" else 1 + channel)
             if kind == "full":
@@ -192,20 +150,24 @@ def draw_changes(
     ids = np.ascontiguousarray(image_ids, dtype=np.uint64)
     keys = image_keys(ids, seed, draw)
     where = keys if positions == "per_image" else image_keys(np.array([_SHARED_ID]), seed, draw)
-    placed = np.broadcast_to(_draw_positions(where, n, shape, area), (len(ids), n))
-    return Changes(placed, _draw_values(keys, n, values, channels))
+    cells = distinct_below(where, n, room)
+    placed = cells if area is None else place_cells(cells, shape, area)
+    drawn = _draw_values(keys, n, values, channels)
+    return Changes(np.broadcast_to(placed, (len(ids), n)), drawn)
 
 
 def _flat_index(images: Any, changes: Changes) -> Any:
     """Indices (B, C, n) of the changed values in the flattened images."""
     batch, channels, height, width = images.shape
-    count = changes.values.shape[2]
-    planes: Any = np.arange(batch * channels).reshape(batch, channels, 1)[:, :count]
-    if not isinstance(images, np.ndarray):
+    planes: Any
+    if isinstance(images, np.ndarray):
+        planes = np.arange(batch * channels)
+    else:
         import torch
 
-        planes = torch.from_numpy(planes.copy()).to(images.device)
-    return planes * (height * width) + changes.positions[:, None, :]
+        planes = torch.arange(batch * channels, device=images.device)
+    changed = planes.reshape(batch, channels, 1)[:, : changes.values.shape[2]]
+    return changed * (height * width) + changes.positions[:, None, :]
 
 
 def _check_images(images: Any, changes: Changes) -> None:

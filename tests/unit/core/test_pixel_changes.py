@@ -304,8 +304,9 @@ def test_a_buffer_takes_the_changed_images() -> None:
     assert np.array_equal(images, before)
     with pytest.raises(ValueError, match=r"out: expected \(2, 3, 9, 9\) uint8, got \(3, 9, 9\)"):
         apply_changes(images, changes, buffer[0])
+    wide: Any = buffer.astype(np.int64)
     with pytest.raises(ValueError, match=r"out: expected .* uint8, got .* int64"):
-        apply_changes(images, changes, buffer.astype(np.int64))
+        apply_changes(images, changes, wide)
     with pytest.raises(ValueError, match="expected contiguous uint8"):
         apply_changes(images, changes, buffer[:, :, ::-1])
 
