@@ -2,7 +2,7 @@
 # Each target sets up what it needs, and is quick when there is nothing to do.
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup data run flow serve ui test test-fast check clean deps schema help-page same accept lock docs
+.PHONY: help setup data run flow serve ui test test-fast check clean deps schema help-page same accept lock docs bench
 
 PYTHON ?= python3
 TEST_PROCESSES ?= 3
@@ -29,6 +29,7 @@ help:
 	@echo "make help-page  draw the page of 'pixelproof --help' anew"
 	@echo "make clean  remove what the pipeline made; images, metrics and .venv stay"
 	@echo "make docs   build the documents into site/"
+	@echo "make bench  measure this beside what else does the same: ten minutes"
 	@echo "make lock   renew requirements.txt from pyproject.toml"
 
 # The stamp is written last, so that an interrupted set-up is taken up again.
@@ -88,6 +89,14 @@ docs: .venv/docs
 	@python tools/reference.py
 	@NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
 	@echo "site/index.html"
+
+# Its peers are no part of the set-up of `make run` either.
+.venv/bench: .venv/ready
+	@.venv/bin/python -m pip install -qq --no-build-isolation --editable '.[bench]'
+	@touch .venv/bench
+
+bench: .venv/bench
+	@python -m benchmarks
 
 test: check
 	@# By file, for what a module sets up; the many small ones last, so that all end together.
