@@ -1,6 +1,6 @@
 """What it costs, and what it gains, that waiting OpenMP threads soon sleep instead of spinning.
 
-    python benchmarks/busy_machine.py       writes its figures into benchmarks/results.json
+    python -m benchmarks.busy_machine       writes its figures into benchmarks/results.json
 
 Images a second of fine-tuning, on the machine as it is and beside eight busy one-thread
 processes. Each measurement is a process of its own, since OpenMP reads its settings once. The
@@ -8,18 +8,15 @@ settings take turns in each round, so that what else the machine does falls on a
 """
 
 import argparse
-import json
 import os
-import platform
-import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-RESULTS = Path(__file__).with_name("results.json")
+from benchmarks.rounds import entry, record
+
 BUSY = 8
 SIDE, BATCH = 128, 16
 STEPS, SECONDS = 24, 8.0  # of a measurement, whichever ends first
@@ -75,22 +72,11 @@ def busy(processes: int) -> Iterator[None]:
 def measure_apart(variables: dict[str, str]) -> float:
     """Images a second in a process that finds these variables."""
     inherited = {key: value for key, value in os.environ.items() if key not in OPENMP}
-    command = [sys.executable, __file__, "--once"]
+    command = [sys.executable, "-m", "benchmarks.busy_machine", "--once"]
     done = subprocess.run(
         command, env={**inherited, **variables}, capture_output=True, text=True, check=True
     )
     return float(done.stdout)
-
-
-def summary(values: list[float], against: str) -> dict[str, object]:
-    """Median and range of some rounds, in the form of results.json."""
-    return {
-        "value": round(statistics.median(values), 3),
-        "low": round(min(values), 3),
-        "high": round(max(values), 3),
-        "runs": len(values),
-        "against": against,
-    }
 
 
 def main(rounds: int, settings: dict[str, dict[str, str]]) -> None:
@@ -103,23 +89,21 @@ def main(rounds: int, settings: dict[str, dict[str, str]]) -> None:
                     rate = measure_apart(variables)
                     rates.setdefault((name, others), []).append(rate)
                     print(f"round {number + 1}: {others} busy, {name}: {rate:.1f} images/s")
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    figures = {}
     for others, where in ((0, "idle"), (BUSY, "busy")):
         for name in settings.keys() - {"default"}:
             pairs = zip(rates[name, others], rates["default", others], strict=True)
             ratios = [new / old for new, old in pairs]
-            results[f"train_{name}_{where}"] = summary(ratios, "OpenMP's default, 300,000 spins")
+            figures[f"train_{name}_{where}"] = entry(ratios, "OpenMP's default, 300,000 spins")
     pairs = zip(rates["tuned", BUSY], rates["tuned", 0], strict=True)
     kept = [busy_rate / idle_rate for busy_rate, idle_rate in pairs]
-    results["train_busy_share"] = summary(kept, "the same training on an idle machine")
-    results["machine"] = {"processor": platform.machine(), "cores": len(os.sched_getaffinity(0))}
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-    print(RESULTS.read_text())
+    figures["train_busy_share"] = entry(kept, "the same training on an idle machine")
+    record(figures)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--once", action="store_true", help="print one measurement")
     parser.add_argument("--passive", action="store_true", help="also threads that never spin")
     arguments = parser.parse_args()

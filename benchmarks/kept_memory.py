@@ -1,22 +1,19 @@
 """How much faster a CPU predicts and trains when a stage keeps its freed memory.
 
-    python benchmarks/kept_memory.py        writes its ratios into benchmarks/results.json
+    python -m benchmarks.kept_memory        writes its ratios into benchmarks/results.json
 
 Each run is a process of its own, since the setting holds for a process; the two kinds take
 turns, so that what else the machine does falls on both.
 """
 
 import json
-import os
-import platform
-import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-RUNS = 5
-RESULTS = Path(__file__).with_name("results.json")
+from benchmarks.rounds import entry, record
+
+RUNS = 7
 
 
 def measure(keep: bool) -> dict[str, float]:
@@ -57,31 +54,18 @@ def measure(keep: bool) -> dict[str, float]:
 
 def main() -> None:
     """Run both kinds in turn and record the ratios."""
-    import torch
-
     ratios: dict[str, list[float]] = {"predict": [], "train": []}
     for _ in range(RUNS):
         rates = {}
         for kind in ("keep", "default"):
-            command = [sys.executable, __file__, kind]
+            command = [sys.executable, "-m", "benchmarks.kept_memory", kind]
             rates[kind] = json.loads(
                 subprocess.run(command, capture_output=True, check=True).stdout
             )
         for name, found in ratios.items():
             found.append(rates["keep"][name] / rates["default"][name])
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    for name, found in ratios.items():
-        results[f"kept_memory_{name}"] = {
-            "value": round(statistics.median(found), 3),
-            "low": round(min(found), 3),
-            "high": round(max(found), 3),
-            "runs": RUNS,
-            "against": "glibc's default, which gives freed memory back",
-        }
-    results["machine"] = {"processor": platform.machine(), "cores": len(os.sched_getaffinity(0))}
-    results["versions"] = {"python": platform.python_version(), "torch": torch.__version__}
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-    print(RESULTS.read_text())
+    against = "glibc's default, which gives freed memory back"
+    record({f"kept_memory_{name}": entry(found, against) for name, found in ratios.items()})
 
 
 if __name__ == "__main__":
