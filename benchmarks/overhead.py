@@ -1,27 +1,30 @@
 """What tracking and the flow add to a run, in seconds; run it where `make run` has gone through.
 
-    python benchmarks/overhead.py        writes into benchmarks/results.json
+    python -m benchmarks.overhead        writes into benchmarks/results.json
 
 With nothing to do a run is all overhead. A tracked run is set against one that is not, a flow
 against `dvc repro`, in turn, so that what else the machine does falls on all. To that comes what
 the stages write down while they work.
+
+The share of a whole run that is orchestration: all of the above, without the flow, and the start of
+each stage, of the seconds of the last run in which every stage ran, as MLflow has them.
 """
 
-import json
-import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.rounds import entry, record
+from pixelproof.errors import DataError
 from pixelproof.params.project import load_params
 from pixelproof.system.processes import environment
 from pixelproof.tracking import outbox, records, stage_records
+from pixelproof.tracking.client import NEWEST_FIRST, Tracker
+from pixelproof.tracking.store import check_store
 
-RUNS = 5
-RESULTS = Path(__file__).with_name("results.json")
+RUNS = 7
 PYTHON = sys.executable
 KINDS = {
     "off": ([PYTHON, "-m", "pixelproof.cli", "run"], {"PIXELPROOF_TRACKING": "off"}),
@@ -54,28 +57,47 @@ def written_down() -> float:
     return total
 
 
-def entry(differences: list[float], against: str) -> dict[str, object]:
-    """The median and the range of some differences."""
-    value, low, high = statistics.median(differences), min(differences), max(differences)
-    bounds = {"value": round(value, 1), "low": round(low, 1), "high": round(high, 1)}
-    return {**bounds, "runs": len(differences), "against": against}
+def started() -> float:
+    """How long the processes of all stages take until they begin to work: what they import."""
+    start = time.perf_counter()
+    for name in load_params().stages:
+        code = f"import pixelproof.cli.main, pixelproof.stages.{name.partition('@')[0]}"
+        subprocess.run([PYTHON, "-c", code], check=True)
+    return time.perf_counter() - start
+
+
+def whole_run() -> float:
+    """Seconds of the last run in which every stage ran.
+
+    Raises:
+        DataError: There is none in the tracking store.
+    """
+    tracker = Tracker(check_store())
+    for run in tracker.search({"pixelproof.kind": "pipeline"}, NEWEST_FIRST):
+        if run.data.tags.get("stages.cached") == "" and run.info.status == "FINISHED":
+            return float(run.info.end_time - run.info.start_time) / 1000
+    raise DataError("expected a tracked run in which every stage ran; run `make run` on a clone")
 
 
 def main() -> None:
     """Take turns, and record the differences."""
-    tracking, flow = [], []
+    tracking, flow, shares = [], [], []
+    whole = whole_run()
     written_down()  # imports, once
     for _ in range(RUNS):
         taken = {kind: seconds(kind) for kind in KINDS}
-        tracking.append(taken["tracked"] - taken["off"] + written_down())
+        written = written_down()
+        tracking.append(taken["tracked"] - taken["off"] + written)
         flow.append(taken["flow"] - taken["repro"])
+        shares.append((taken["tracked"] + written + started()) / whole)
         print({kind: round(value, 1) for kind, value in taken.items()}, flush=True)
-    results = json.loads(RESULTS.read_text())
-    results["tracking_seconds"] = entry(tracking, "the same run without tracking")
-    results["flow_seconds"] = entry(flow, "dvc repro")
-    results["machine"]["cores"] = len(os.sched_getaffinity(0))
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-    print(RESULTS.read_text())
+    record(
+        {
+            "tracking_seconds": entry(tracking, "the same run without tracking"),
+            "flow_seconds": entry(flow, "dvc repro"),
+            "overhead_share": entry(shares, f"{whole:.0f} s of the whole run"),
+        }
+    )
 
 
 if __name__ == "__main__":
