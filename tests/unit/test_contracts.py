@@ -27,6 +27,7 @@ ROOMS = (  # each imports from those after it alone; `stages` stand beside `trac
     "reporting",
     "evaluation",
     "models",
+    "api",
     "data",
     "params",
     "system",
@@ -212,7 +213,26 @@ def test_the_default_experiment_is_the_elpv_profile() -> None:
 
 
 def test_public_surface() -> None:
-    assert pixelproof.__all__ == ["__version__", "load"]
+    assert pixelproof.__all__ == [
+        "PixelIndex",
+        "SmallDistance",
+        "__version__",
+        "apply_changes",
+        "draw_changes",
+        "fgsm",
+        "image_id",
+        "load",
+        "small_distance_samples",
+        "sparse_rs",
+    ]
+
+
+def test_training_loops_need_no_pipeline(graph: grimp.ImportGraph) -> None:
+    for module in graph.find_descendants("pixelproof.api"):
+        upstream = graph.find_upstream_modules(module)
+        assert not upstream & {"mlflow", "prefect", "dvc", "pandas"}, module
+        rooms = {_top(name) for name in upstream if name.startswith("pixelproof.")}
+        assert rooms <= {"api", "data", "params", "system", "core"} | GROUND, module
 
 
 def test_modules_functions_and_classes_stay_short() -> None:

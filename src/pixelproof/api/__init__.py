@@ -1,0 +1,1 @@
+"""What `import pixelproof` offers to training loops and scripts that are not the pipeline's."""
