@@ -14,6 +14,7 @@ from pixelproof.system.dvc import LOCK, forget_stages, stage_names
 
 PROFILES = Path("profiles")
 DEFAULT = "elpv"
+_NONE_HERE = f"no profiles in {PROFILES}; run in a clone of pixelproof's repository, which has them"
 _SCHEMA = re.compile(r"# yaml-language-server: \$schema=(?!\w+://)(\S+)")  # what editors go by
 
 
@@ -27,6 +28,8 @@ def _find(name: str) -> Path:
     if name in known:
         return known[name]
     if not Path(name).is_file():
+        if not known:
+            raise ParameterError(f"profile: expected a file, got {name!r}; {_NONE_HERE}")
         raise ParameterError(
             f"profile: expected a file or one of {list(known)}, got {name!r}{nearest(name, known)}"
         )
@@ -117,7 +120,7 @@ def list_profiles() -> str:
     """
     known = _known()
     if not known:
-        raise ParameterError(f"{PROFILES}: no profiles; run from the folder that holds it")
+        raise ParameterError(_NONE_HERE)
     width = max(map(len, known))
     lines = []
     for name, path in known.items():

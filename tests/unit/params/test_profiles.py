@@ -153,3 +153,14 @@ def test_the_schema_is_found_from_wherever_a_profile_lies(folder: Path) -> None:
     profile.write_bytes(as_params(folder / "profiles" / "elpv.yaml", profile))
     assert "$schema=../profiles/params.schema.json\n" in profile.read_text()
     assert as_params(profile, folder / "params.yaml") == (ROOT / "params.yaml").read_bytes()
+
+
+def test_outside_a_clone_it_says_where_the_profiles_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    there = "no profiles in profiles; run in a clone of pixelproof's repository, which has them"
+    with pytest.raises(ParameterError, match=f"^{there}$"):
+        list_profiles()
+    with pytest.raises(ParameterError, match=f"^profile: expected a file, got 'elpv'; {there}$"):
+        use_profile("elpv")
