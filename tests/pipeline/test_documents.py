@@ -9,7 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.conftest import ROOT, write_data
-from tests.support.documents import Block, blocks, small
+from tests.support.documents import IN_PYTHON, Block, blocks, small
 from tests.support.repository import ENVIRONMENT, make_repository
 
 IN_ORDER = ("quick-start", "team", "operations")  # each goes on where the one before has stopped
@@ -31,7 +31,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_pages_with_commands_to_run_are_run() -> None:
     pages = (ROOT / "docs").glob("*.md")
-    assert set(IN_ORDER) == {
+    assert {*IN_ORDER, *IN_PYTHON} == {
         page.stem for page in pages if any(block.mark == "run" for block in blocks(page))
     }
 

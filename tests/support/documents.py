@@ -13,6 +13,8 @@ PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
     *sorted((ROOT / "docs").glob("*.md")),
 ]
+# Pages whose Python is one program: tests/unit/test_code_in_documents.py runs it.
+IN_PYTHON = ("in-your-training-loop", "in-your-ci", "from-art-or-foolbox")
 _FENCE = re.compile(
     r"(?:^<!-- (?P<mark>[^\n]*) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
