@@ -112,6 +112,9 @@ clean:
 
 lock:
 	@$(PYTHON) -m venv .venv/lock && .venv/lock/bin/python -m pip install -qq uv
-	@{ head -n 1 requirements.txt; .venv/lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
-	    --generate-hashes --no-header --no-annotate --extra demo --extra dev pyproject.toml; } > .venv/lock/requirements.txt
+	@tail -n +2 requirements.txt > .venv/lock/pins.txt  # what is pinned stays, unless UPGRADE=--upgrade
+	@.venv/lock/bin/uv pip compile --quiet --universal --python-version 3.11 $(UPGRADE) \
+	    --generate-hashes --no-header --no-annotate --extra demo --extra openvino --extra dev \
+	    --output-file .venv/lock/pins.txt pyproject.toml
+	@{ head -n 1 requirements.txt; cat .venv/lock/pins.txt; } > .venv/lock/requirements.txt
 	@mv .venv/lock/requirements.txt requirements.txt

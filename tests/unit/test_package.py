@@ -115,4 +115,8 @@ def test_the_tests_have_what_the_extras_hold() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     assert set(extras["metrics"] + extras["auth"]) <= set(extras["dev"])
-    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", one) for extra in extras.values() for one in extra)
+    assert all(
+        re.fullmatch(r"[\w.-]+(\[\w+\])?==[\w.]+", one)
+        for extra in extras.values()
+        for one in extra
+    )
