@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pixelproof.core.pixel_changes import apply_changes, draw_changes, small_distance_samples
     from pixelproof.data.image_set import image_id
     from pixelproof.models.loading import load_classifier as load
+    from pixelproof.scoring.score import score
 
 __version__ = "0.1.0"
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "fgsm",
     "image_id",
     "load",
+    "score",
     "small_distance_samples",
     "sparse_rs",
 ]
@@ -34,6 +36,7 @@ _HOMES = {
     "fgsm": "pixelproof.core.attacks.fgsm:fgsm",
     "image_id": "pixelproof.data.image_set:image_id",
     "load": "pixelproof.models.loading:load_classifier",
+    "score": "pixelproof.scoring.score:score",
     "small_distance_samples": "pixelproof.core.pixel_changes:small_distance_samples",
     "sparse_rs": "pixelproof.api.sparse_rs:sparse_rs",
 }

@@ -24,6 +24,7 @@ ROOMS = (  # each imports from those after it alone; `stages` stand beside `trac
     "operations",
     "promotion",
     "tracking",
+    "scoring",
     "reporting",
     "evaluation",
     "models",
@@ -222,6 +223,7 @@ def test_public_surface() -> None:
         "fgsm",
         "image_id",
         "load",
+        "score",
         "small_distance_samples",
         "sparse_rs",
     ]

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from pixelproof import __version__
-from pixelproof.cli import data, model, results, run, service
+from pixelproof.cli import data, model, results, run, score, service
 from pixelproof.errors import ParameterError
 
 NAME = "pixelproof"
@@ -14,7 +14,7 @@ PANELS: dict[str, Sequence[Callable[..., None] | typer.Typer]] = {
     "Run": (run.run, run.stage, run.profile),
     "Data": (data.data, data.fetch, data.announce_data, data.export),
     "Results": (results.show, results.diff, results.choose, results.ui),
-    "Model": (model.predict, model.gate, model.monitor, model.promote, model.rollback),
+    "Model": (score.score, model.predict, model.gate, model.monitor, model.promote, model.rollback),
     "Service": (service.serve, service.sync, service.prune, service.repair),
 }
 EPILOG = """The usual commands:

@@ -1,0 +1,225 @@
+"""Panel Model: any model scored on any images."""
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, TypeAlias
+
+import typer
+
+from pixelproof.errors import ParameterError
+from pixelproof.system.tuning import keep_memory
+
+if TYPE_CHECKING:
+    from pixelproof.scoring.plan import Plan
+    from pixelproof.scoring.result import Score
+    from pixelproof.scoring.target import TargetOptions
+
+MODEL = (
+    "efficientnet_lite0, torchvision:NAME, a model folder, FILE.onnx, a file of TorchScript or "
+    "torch.export, package.module:function, models:/NAME@ALIAS, runs:/ID/PATH or "
+    "http(s)://…/invocations."
+)
+IMAGES = "A folder by class, a CSV of path and label, artifacts/images, or images without labels."
+
+Model: TypeAlias = Annotated[str, typer.Argument(metavar="TARGET", help=MODEL)]
+Images: TypeAlias = Annotated[Path, typer.Argument(metavar="IMAGES", help=IMAGES)]
+Counts: TypeAlias = Annotated[str, typer.Option("--n", help="Numbers of pixels, with commas.")]
+Values: TypeAlias = Annotated[str, typer.Option(help="stuck, full or offset:D.")]
+Area: TypeAlias = Annotated[
+    int | None, typer.Option(help="Side of the centred square; by default the whole image.")
+]
+Draws: TypeAlias = Annotated[int, typer.Option(help="Random draws an image, at each n.")]
+Seed: TypeAlias = Annotated[int, typer.Option(help="Of the draws.")]
+Until: TypeAlias = Annotated[
+    str | None, typer.Option(help="Stop at this relative half-width of the interval, as 10%.")
+]
+Worst: TypeAlias = Annotated[
+    int, typer.Option(help="Queries an image and n for the worst pixels; 0: random ones alone.")
+]
+Queries: TypeAlias = Annotated[int, typer.Option(help="The most images to ask for.")]
+Seconds: TypeAlias = Annotated[float | None, typer.Option(help="The most seconds.")]
+Dry: TypeAlias = Annotated[bool, typer.Option("--dry-run", help="Say what it would cost.")]
+Side: TypeAlias = Annotated[int | None, typer.Option(help="Side of the images; by the model.")]
+FitTo: TypeAlias = Annotated[
+    Literal["stretch", "crop", "imagenet"] | None,
+    typer.Option(help="How an image becomes a square; by the model."),
+]
+Mean: TypeAlias = Annotated[
+    str | None, typer.Option(help="Of images in [0, 1]: one number, or three with commas.")
+]
+Std: TypeAlias = Annotated[str | None, typer.Option(help="As --mean.")]
+Axes: TypeAlias = Annotated[
+    Literal["nchw", "nhwc"] | None, typer.Option(help="Order of the axes; by the model.")
+]
+Classes: TypeAlias = Annotated[
+    str | None,
+    typer.Option(help="In the model's order: imagenet, a file, or names with commas."),
+]
+Batch: TypeAlias = Annotated[int, typer.Option(help="The most images at once.")]
+Device: TypeAlias = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Trust: TypeAlias = Annotated[bool, typer.Option("--trust", help="Load files that can run code.")]
+Json: TypeAlias = Annotated[Path | None, typer.Option(help="Write everything there.")]
+Csv: TypeAlias = Annotated[Path | None, typer.Option(help="Write the rows there.")]
+Html: TypeAlias = Annotated[Path | None, typer.Option(help="Write a page with the flips there.")]
+Mlflow: TypeAlias = Annotated[bool, typer.Option("--mlflow", help="Log it as a run of MLflow.")]
+FailAbove: TypeAlias = Annotated[
+    float | None, typer.Option(metavar="PI", help="Exit with 1 if a Pi is above it.")
+]
+Timeout: TypeAlias = Annotated[float, typer.Option(help="Seconds a server may take.")]
+Concurrency: TypeAlias = Annotated[int, typer.Option(min=1, help="Requests at once.")]
+Rate: TypeAlias = Annotated[float | None, typer.Option(help="The most requests a second.")]
+RequestImages: TypeAlias = Annotated[int, typer.Option(min=1, help="Images a request.")]
+Ledger: TypeAlias = Annotated[
+    Path | None, typer.Option(help="Keep a server's answers there; by default until it is done.")
+]
+
+
+class Written(NamedTuple):
+    """What becomes of the answer beside the terminal."""
+
+    json: Path | None
+    csv: Path | None
+    html: Path | None
+    mlflow: bool
+
+
+def score(
+    target: Model,
+    images: Images,
+    n: Counts = "4,16,64,256",
+    values: Values = "stuck",
+    area: Area = None,
+    draws: Draws = 8,
+    seed: Seed = 0,
+    until: Until = None,
+    worst: Worst = 0,
+    max_queries: Queries = 100_000,
+    max_seconds: Seconds = None,
+    dry_run: Dry = False,
+    side: Side = None,
+    fit: FitTo = None,
+    mean: Mean = None,
+    std: Std = None,
+    layout: Axes = None,
+    classes: Classes = None,
+    batch_size: Batch = 64,
+    device: Device = "auto",
+    trust: Trust = False,
+    json: Json = None,
+    csv: Csv = None,
+    html: Html = None,
+    mlflow: Mlflow = False,
+    fail_above: FailAbove = None,
+    timeout: Timeout = 30.0,
+    concurrency: Concurrency = 4,
+    rate: Rate = None,
+    request_images: RequestImages = 8,
+    ledger: Ledger = None,
+) -> None:
+    """Count how often any model errs when a few pixels change."""
+    from pixelproof.scoring.plan import Plan
+    from pixelproof.scoring.target import Preprocessing, Remote, TargetOptions
+
+    width, counts = _share(until), tuple(int(number) for number in _numbers(n, "n") or ())
+    limits = (batch_size, width, worst, max_queries, max_seconds)
+    plan = Plan(counts, values, area, draws, seed, *limits)
+    shape = Preprocessing(side, fit, _numbers(mean, "mean"), _numbers(std, "std"), layout)
+    remote = Remote(timeout, concurrency, rate, request_images, ledger)
+    options = TargetOptions(shape, _classes(classes), device, trust, remote)
+    if dry_run:
+        _say_cost(images, plan)
+    else:
+        written = Written(json, csv, html, mlflow)
+        _check_pi(_score(target, images, plan, options, written), fail_above)
+
+
+def _check_pi(result: "Score", most: float | None) -> None:
+    """End with 1 where a Pi is above the limit."""
+    if most is not None and (above := result.above(most)):
+        found = ", ".join(f"{row.pi.value:.2f} at n = {row.n}" for row in above if row.pi)
+        print(f"\nPi is above {most:g}: {found}")
+        raise typer.Exit(1)
+
+
+def _score(
+    target: str, images: Path, plan: "Plan", options: "TargetOptions", written: Written
+) -> "Score":
+    """Score, print, and write what was asked for."""
+    from pixelproof.scoring.pictures import find_pictures
+    from pixelproof.scoring.score import score_target
+    from pixelproof.scoring.targets import find_target
+    from pixelproof.scoring.terminal import text
+    from pixelproof.system import files
+    from pixelproof.tracking.scored import log_score, model_target
+
+    keep_memory()
+    outputs = [path for path in (written.json, written.csv, written.html) if path]
+    files.ensure_writable(*outputs)
+    model = find_target(target, options, {"models:": model_target, "runs:": model_target})
+    pictures = find_pictures(images, None, model.side, model.fit)
+    result = score_target(model, pictures, plan)
+    print(text(result, sys.stdout.isatty(), shutil.get_terminal_size((100, 24)).columns))
+    if written.json:
+        files.write_json(written.json, result.as_json())
+    if written.csv:
+        files.write_text(written.csv, result.as_csv())
+    if written.html:
+        from pixelproof.scoring.page import write_page
+
+        write_page(result, pictures, written.html)
+    if written.mlflow:
+        print(f"Logged to MLflow: {log_score(result, outputs)}")
+    return result
+
+
+def _say_cost(images: Path, plan: "Plan") -> None:
+    """What a run would ask for, without the model."""
+    from pixelproof.scoring.pictures import find_pictures
+
+    pictures = find_pictures(images, None, None, "stretch")
+    count, most = len(pictures), plan.max_queries
+    if plan.until is not None:
+        words = f"{count:,} queries of unchanged images, then as many as it takes"
+    else:
+        words = f"at most {plan.cost(count):,} queries"
+        words += (
+            f": {count:,} images, {plan.draws} draws at each of {len(plan.n)} numbers of pixels"
+        )
+    if plan.worst:
+        words += f"; then a search with about {plan.worst} queries for each of 32 images and n"
+    limit = "" if most is None else f"; the limit is {most:,} queries"
+    print(f"{words}{limit}")
+
+
+def _numbers(text: str | None, name: str) -> tuple[float, ...] | None:
+    """Numbers with commas between them."""
+    if text is None:
+        return None
+    try:
+        return tuple(float(word) for word in text.split(","))
+    except ValueError:
+        raise ParameterError(f"--{name}: expected numbers with commas, got {text!r}") from None
+
+
+def _classes(text: str | None) -> tuple[str, ...] | None:
+    """`imagenet`, a file with a name a line, or names with commas between them."""
+    if text is None:
+        return None
+    if text == "imagenet":
+        from pixelproof.data.imagenet import imagenet_classes
+
+        return imagenet_classes()
+    if Path(text).is_file():
+        return tuple(line for line in Path(text).read_text(encoding="utf-8").splitlines() if line)
+    return tuple(word.strip() for word in text.split(","))
+
+
+def _share(text: str | None) -> float | None:
+    """`10%` or `0.1`."""
+    if text is None:
+        return None
+    try:
+        return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        raise ParameterError(f"--until: expected 10% or 0.1, got {text!r}") from None

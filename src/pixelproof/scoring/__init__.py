@@ -1,0 +1,1 @@
+"""Any model, measured on any images: one call to the answer."""

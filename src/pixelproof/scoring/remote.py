@@ -1,0 +1,211 @@
+"""Targets behind a server that speaks MLflow's scoring protocol."""
+
+import hashlib
+import json
+import os
+import threading
+import time
+import urllib.parse
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import urllib3
+
+from pixelproof.errors import DataError, ParameterError, ServiceError, one_line
+from pixelproof.scoring.answer_ledger import AnswerLedger, default_path
+from pixelproof.scoring.target import (
+    Layout,
+    Remote,
+    Target,
+    TargetOptions,
+    refuse_normalisation,
+    to_layout,
+)
+
+TOKEN = "PIXELPROOF_SCORE_TOKEN"  # is sent as a bearer's token
+BUSY = (429, 500, 502, 503, 504)
+LONGEST_WAIT = 60  # seconds before a request is tried again
+SHOWN = 200  # characters of a reply in an error
+
+UInt8 = npt.NDArray[np.uint8]
+
+
+def remote_target(url: str, options: TargetOptions) -> Target:
+    """A server that is sent `{"instances": [image, …]}` and replies `{"predictions": […]}`.
+
+    Raises:
+        ParameterError: The address is none, or the options do not go with a server.
+        DataError: The ledger cannot be opened.
+    """
+    asked = options.preprocessing
+    refuse_normalisation(asked, _plain(url))
+    server = _Server(url, options.remote, asked.layout or "nhwc")
+    return Target(
+        server.source,
+        server.ask,
+        asked.side,
+        asked.fit or "stretch",
+        options.classes,
+        words=f"uint8 {server.layout.upper()}",
+        again=server.ask_again,
+        close=server.close,
+        kept=server.kept,
+    )
+
+
+def _plain(url: str) -> str:
+    """An address without the name and the password in it."""
+    parts = urllib.parse.urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+class _Server:
+    """A server, what it has answered, and the requests that are under way."""
+
+    def __init__(self, url: str, remote: Remote, layout: Layout) -> None:
+        self.source, self.layout, self.remote = _plain(url), layout, remote
+        parts = urllib.parse.urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ParameterError(f"expected http(s)://HOST/invocations, got {self.source}")
+        self._headers = {"content-type": "application/json", "accept": "application/json"}
+        if parts.username is not None:
+            names = [urllib.parse.unquote(part or "") for part in (parts.username, parts.password)]
+            self._headers |= urllib3.make_headers(basic_auth=":".join(names))
+        if token := os.environ.get(TOKEN):
+            self._headers["authorization"] = f"Bearer {token}"
+        self._pool = urllib3.PoolManager(
+            maxsize=remote.concurrency,
+            timeout=urllib3.Timeout(connect=min(10.0, remote.timeout), read=remote.timeout),
+            retries=urllib3.Retry(
+                remote.retries,
+                redirect=0,
+                backoff_factor=remote.backoff,
+                backoff_max=LONGEST_WAIT,
+                backoff_jitter=remote.backoff,
+                status_forcelist=BUSY,
+                allowed_methods=None,  # a question changes nothing, whatever the method
+                raise_on_status=False,
+                raise_on_redirect=False,
+                retry_after_max=LONGEST_WAIT,
+            ),
+        )
+        self._pace = _Pace(remote.rate)
+        self._threads = ThreadPoolExecutor(remote.concurrency)
+        path = remote.ledger or default_path(f"{self.source} {layout}")
+        self._ledger = AnswerLedger(path, self.source)
+
+    @property
+    def kept(self) -> str:
+        """What an earlier run has left, in words; nothing where it has left nothing."""
+        found = self._ledger.found
+        return f"{found} answers of an earlier run lie in {self._ledger.path}" if found else ""
+
+    def ask(self, images: UInt8) -> list[Any]:
+        """The predictions for (B, 3, H, W) images, each asked for once in all runs."""
+        return self._ask(images, b"")
+
+    def ask_again(self, images: UInt8) -> list[Any]:
+        """The predictions for images that were asked for before, asked for once more."""
+        return self._ask(images, b"again")
+
+    def _ask(self, images: UInt8, which: bytes) -> list[Any]:
+        questions = [hashlib.sha256(which + image.tobytes()).digest() for image in images]
+        answers = self._ledger.find(questions)
+        # By question: an image that stands twice in a batch is asked for once.
+        new = {each: at for at, each in enumerate(questions) if each not in answers}
+        answers |= self._request(images, list(new), list(new.values()))
+        return [json.loads(answers[each]) for each in questions]
+
+    def _request(
+        self, images: UInt8, questions: Sequence[bytes], rows: Sequence[int]
+    ) -> dict[bytes, str]:
+        """Ask for images; what comes is kept at once, also where another request fails."""
+        size = self.remote.images
+        futures = {
+            self._threads.submit(self._send, images[list(rows[start : start + size])]): start
+            for start in range(0, len(rows), size)
+        }
+        answers: dict[bytes, str] = {}
+
+        def keep(future: Future[list[str]]) -> None:
+            start = futures[future]
+            came = list(zip(questions[start : start + size], future.result(), strict=True))
+            self._ledger.keep(came)
+            answers.update(came)
+
+        try:
+            for future in as_completed(futures):
+                keep(future)
+        except BaseException:  # an interrupt, too: what is under way ends and is kept
+            for future in futures:
+                future.cancel()
+            for future in wait(futures).done:
+                if not future.cancelled() and future.exception() is None:
+                    keep(future)
+            raise
+        return answers
+
+    def _send(self, images: UInt8) -> list[str]:
+        """One request: the predictions, each as JSON."""
+        body = json.dumps({"instances": to_layout(images, self.layout).tolist()}).encode()
+        self._pace.wait()
+        try:
+            reply = self._pool.request(
+                "POST", self.source, body=body, headers=self._headers, preload_content=True
+            )
+        except urllib3.exceptions.HTTPError as error:
+            reason = getattr(error, "reason", None) or error
+            raise ServiceError(self._stopped(f"does not answer ({reason})")) from None
+        if reply.status != 200:
+            raise ServiceError(self._stopped(f"answers {reply.status}: {_start(reply.data)}"))
+        try:
+            content = json.loads(reply.data)
+        except ValueError:
+            kind = reply.headers.get("content-type", "nothing")
+            raise ServiceError(
+                self._stopped(f"expected JSON with predictions, got {kind}: {_start(reply.data)}")
+            ) from None
+        predictions = content.get("predictions") if isinstance(content, dict) else content
+        if not isinstance(predictions, list):
+            got = _start(reply.data)
+            raise ServiceError(self._stopped(f"expected a list of predictions, got {got}"))
+        if len(predictions) != len(images):
+            raise DataError(
+                f"{self.source}: expected {len(images)} predictions for {len(images)} images, "
+                f"got {len(predictions)}"
+            )
+        return [json.dumps(one) for one in predictions]
+
+    def _stopped(self, words: str) -> str:
+        kept = f"its answers so far are kept in {self._ledger.path}; the same command goes on there"
+        return one_line(f"{self.source}: {words}; {kept}")
+
+    def close(self, done: bool) -> None:
+        """End: once the work is done, a ledger that nobody has named is of no more use."""
+        self._threads.shutdown(cancel_futures=True)
+        self._ledger.close(delete=done and self.remote.ledger is None)
+
+
+def _start(data: bytes) -> str:
+    """How a reply begins, in one line."""
+    text = " ".join(data.decode("utf-8", "replace").split())
+    return text[:SHOWN] or "nothing"
+
+
+class _Pace:
+    """Holds requests back so that no more than a number start in a second."""
+
+    def __init__(self, rate: float | None) -> None:
+        self._gap = 1 / rate if rate else 0.0
+        self._next = time.monotonic()
+        self._lock = threading.Lock()
+
+    def wait(self) -> None:
+        """Return when the next request may start."""
+        with self._lock:
+            start = max(self._next, time.monotonic())
+            self._next = start + self._gap
+        time.sleep(max(0.0, start - time.monotonic()))
