@@ -4,13 +4,14 @@ Nearly all flips come from a few images: those with the smallest clean margins, 
 that have flipped before. So queries go out in rounds. A first one asks images with small margins
 more often. Before each later round the chance of a flip is expected of each image: that of images
 with such a margin, as far as it is known, corrected by the image's own answers. The round asks an
-image as often as the spread of its answers makes worth (Neyman 1934), and a tenth of its queries
+image as often as the spread of its answers makes worth (Neyman 1934), and a share of its queries
 goes to all images alike (a defensive mixture), so that no image is forgotten.
 
-Every answer counts by one over the chance with which it was asked for (Horvitz and Thompson 1952).
-Since those chances are settled before the round, each round estimates the rate without bias,
-whatever the margins are worth, and so does the mean of the rounds by their queries; the first
-round, whose chances know least, only informs the others.
+The estimate is what was expected of all images, corrected by the answers: each counts by how much
+it differs from what was expected, over the chance with which it was asked for (the difference
+estimator; Horvitz and Thompson 1952; Särndal, Swensson and Wretman 1992). Expectations and chances
+are settled before the round, so each round estimates the rate without bias, whatever the margins
+are worth. Rounds are weighted by the precision that was expected of them, before they began, too.
 
 The rate is that of these images: how it would vary with other images is another question, which
 `intervals.rate_interval` answers.
@@ -27,11 +28,10 @@ from pixelproof.core.statistics.intervals import Interval, clopper_pearson
 Int64 = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-DEFENSIVE = 0.1  # the share of the queries that goes to all images alike
-LIKENESS = 0.2
-ALIKE = (0.02, 0.15)
+DEFENSIVE = 0.3  # the share of the queries that goes to all images alike
+ALIKE = (0.02, 0.3)  # how much two answers of an image correlate, within those of its margin
 PRIOR = 0.5  # flips that images of about one margin are taken to have shown beside their own
-GROWTH = 1.0  # a round asks at most this many times what was asked before it
+GROWTH = 0.5  # a round asks at most this many times what was asked before it
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,10 @@ class Answered:
         asked: (N,) queries.
         flipped: (N,) how many of them flipped.
         rounds: How many rounds there were.
-        queries: Of the rounds after the first; of the first, where there is no other.
-        total: The sum of their flips, each by one over the expected queries of its image if all
-            were asked alike.
-        spread: (N,) the sum over these rounds of their queries by N² and the image's chance.
-        often: (N,) the same, of the rounds in which the image was to be asked once or more.
+        queries: The sum over the rounds of their queries by their weights.
+        total: The same of their estimates.
+        spread: (N,) what an answer's variance is to be multiplied by in the variance of the total.
+        squares: That variance, as far as it was seen: from the differences of the answers.
     """
 
     ranks: Int64
@@ -57,7 +56,6 @@ class Answered:
     queries: float
     total: float
     spread: Floats
-    often: Floats
     squares: float
 
 
@@ -74,7 +72,7 @@ def nothing_answered(margins: npt.NDArray[np.floating] | None, images: int) -> A
         ranks[np.argsort(margins, kind="stable")] = np.arange(images)
     none = np.zeros(images, np.int64)
     nothing = np.zeros(images)
-    return Answered(ranks, none, none, 0, 0.0, 0.0, nothing, nothing, 0.0)
+    return Answered(ranks, none, none, 0, 0.0, 0.0, nothing, 0.0)
 
 
 def expected_rates(answered: Answered) -> Floats:
@@ -90,15 +88,13 @@ def expected_rates(answered: Answered) -> Floats:
 def _weight_of_margin(answered: Answered, by_margin: Floats) -> float:
     """How many queries of an image tell as much of it as its margin does.
 
-    It is (1 − r) / r, where r is the correlation of two queries of an image within those of its
+    It is (1 − r) / r, where r is the correlation of two answers of an image within those of its
     margin, by the pairs of flips.
     """
     pairs = answered.asked * (answered.asked - 1.0)
     spread = float(pairs @ (by_margin * (1 - by_margin)))
     flips = float((answered.flipped * (answered.flipped - 1.0)).sum())
-    if not spread:
-        return 1 / LIKENESS - 1
-    alike = (flips - float(pairs @ by_margin**2)) / spread
+    alike = (flips - float(pairs @ by_margin**2)) / spread if spread else ALIKE[1]
     return 1 / float(np.clip(alike, *ALIKE)) - 1
 
 
@@ -155,20 +151,19 @@ def add_round(answered: Answered, asked: Int64, flipped: Int64) -> Answered:
     """
     count, queries = len(asked), int(asked.sum())
     chance, rates = chances(answered), expected_rates(answered)
-    often = queries * chance >= 1
-    spread = 1 / (count**2 * chance)
-    weight = 1 / float(rates @ spread - rates[often] ** 2 @ spread[often])
-    spread = spread * queries * weight**2
+    spread = queries / (count**2 * chance)
+    weight = queries / float(rates * (1 - rates) @ spread)
+    surplus = (flipped - asked * rates) / chance
+    squares = (flipped * (1 - rates) ** 2 + (asked - flipped) * rates**2) / (count * chance) ** 2
     return Answered(
         answered.ranks,
         answered.asked + asked,
         answered.flipped + flipped,
         answered.rounds + 1,
         answered.queries + weight * queries,
-        answered.total + weight * float((flipped / chance).sum()) / count,
-        answered.spread + spread,
-        answered.often + np.where(often, spread, 0.0),
-        answered.squares + weight**2 * float((flipped / chance**2).sum()) / count**2,
+        answered.total + weight * (queries * float(rates.mean()) + float(surplus.sum()) / count),
+        answered.spread + weight**2 * spread,
+        answered.squares + weight**2 * float(squares.sum()),
     )
 
 
@@ -187,10 +182,11 @@ def flip_rate(answered: Answered, confidence: float = 0.95) -> Interval:
     if not answered.queries:
         return Interval(float("nan"), 0.0, 1.0)
     rates = expected_rates(answered)
-    rate, mean = min(1.0, answered.total / answered.queries), float(rates.mean())
+    rate = float(np.clip(answered.total / answered.queries, 0.0, 1.0))
+    mean = float(rates.mean())
     # What is expected, or what was seen where that is more.
-    squares = max(float(rates @ answered.spread), answered.squares)
-    variance = (squares - float(rates**2 @ answered.often)) / answered.queries**2
+    squares = max(float(rates * (1 - rates) @ answered.spread), answered.squares)
+    variance = squares / answered.queries**2
     trials = mean * (1 - mean) / variance
     low, high = clopper_pearson(rate * trials, trials, confidence)
     return Interval(rate, min(rate, low), max(rate, high))
