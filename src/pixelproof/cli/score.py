@@ -176,6 +176,7 @@ def _score(
 def _say_cost(images: Path, plan: "Plan") -> None:
     """What a run would ask for, without the model."""
     from pixelproof.scoring.pictures import find_pictures
+    from pixelproof.scoring.plan import SEARCHED
 
     pictures = find_pictures(images, None, None, "stretch")
     count, most = len(pictures), plan.max_queries
@@ -187,7 +188,9 @@ def _say_cost(images: Path, plan: "Plan") -> None:
             f": {count:,} images, {plan.draws} draws at each of {len(plan.n)} numbers of pixels"
         )
     if plan.worst:
-        words += f"; then a search with about {plan.worst} queries for each of 32 images and n"
+        words += (
+            f"; then a search with about {plan.worst} queries for each of {SEARCHED} images and n"
+        )
     limit = "" if most is None else f"; the limit is {most:,} queries"
     print(f"{words}{limit}")
 

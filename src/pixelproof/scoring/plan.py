@@ -9,6 +9,7 @@ from pixelproof.core.pixel_index import pixel_index
 from pixelproof.errors import ParameterError
 
 MAX_QUERIES = 100_000  # of a run that nobody has limited
+SEARCHED = 32  # images whose worst pixels are searched at most
 FIRST_ROUND = 500  # queries that tell which images are worth more
 
 
@@ -78,8 +79,15 @@ class Plan:
         return 1 + self.draws * len(self.n)
 
     def cost(self, images: int) -> int:
-        """The most queries for a number of images, without a search and without a limit."""
+        """The most queries for a number of images; with `until`, for the unchanged ones."""
         return images * (1 if self.until else self.queries_an_image)
+
+    def total(self, images: int) -> int:
+        """About how many queries a run takes, for its progress."""
+        if self.until is not None and self.max_queries is not None:
+            return self.max_queries
+        total = self.cost(images) + self.worst * min(images, SEARCHED) * len(self.n)
+        return total if self.max_queries is None else min(total, self.max_queries)
 
 
 class Meter:

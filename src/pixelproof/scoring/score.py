@@ -124,8 +124,7 @@ def score_target(target: Target, pictures: Pictures, plan: Plan) -> Score:
     done = False
     try:
         plan.check_side(pictures.side)
-        total = plan.cost(len(pictures))
-        with progress(min(total, plan.max_queries or total), "score", "queries") as update:
+        with progress(plan.total(len(pictures)), "score", "queries") as update:
             result = _measure(Subjects(target, pictures, Meter(plan, update), plan.seed), plan)
         done = result.ended is None
         return result

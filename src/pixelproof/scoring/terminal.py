@@ -39,7 +39,7 @@ def changed(row: Row, score: Score) -> str:
     """What was changed, in words."""
     kind = "stuck " if score.values == "stuck" else ""
     pixels = f"{row.n} {kind}pixel{'s' if row.n > 1 else ''}"
-    return f"worst {pixels} found" if row.worst else pixels
+    return f"worst {pixels}" if row.worst else pixels
 
 
 def drawn_interval(interval: Interval, most: float) -> str:
@@ -73,7 +73,7 @@ def headline(score: Score) -> str:
     worst = [row for row in score.rows if row.worst and row.wrong]
     if worst:
         found = worst[0]
-        words += f". {found.n} that are searched make it wrong in {percent(found.error.value)} %"
+        words += f". The worst {found.n} make it wrong in {percent(found.error.value)} %"
     return words + "."
 
 

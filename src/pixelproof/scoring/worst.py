@@ -12,14 +12,14 @@ from pixelproof.core.attacks.sparse import WorstChanges, worst_changes
 from pixelproof.core.pixel_changes import Changes, apply_changes, draw_changes
 from pixelproof.core.statistics.groups import Groups, as_groups
 from pixelproof.core.statistics.intervals import rate_interval
-from pixelproof.scoring.plan import Plan
+from pixelproof.scoring.plan import SEARCHED, Plan
 from pixelproof.scoring.result import About, Row, pi_of
 from pixelproof.scoring.subjects import Subjects
 from pixelproof.scoring.target import Target, UInt8
 from pixelproof.scoring.until import Right
 
-IMAGES = 32  # that are searched, the first in the random order
 GRADIENT_STEPS = 10
+STARTS = 2 + 2 * GRADIENT_STEPS  # queries that start a search, beside the random draws
 
 
 class ScoringModule(nn.Module):
@@ -51,11 +51,15 @@ def measure_worst(subjects: Subjects, plan: Plan, right: Right, groups: Groups =
     Returns:
         A row for each n that the budget reaches.
     """
-    side, count = subjects.pictures.side, min(IMAGES, len(right.rows))
+    side, count = subjects.pictures.side, min(SEARCHED, len(right.rows))
     arrays = np.stack([subjects.pictures.read(int(row)) for row in right.rows[:count]])
     chosen = None if groups is None else as_groups(groups[:count])
     rows, before = [], 0
-    for found in _search(subjects.target, plan, right, arrays):
+    left = subjects.meter.affordable(count * plan.worst * len(plan.n))
+    queries = left // (count * len(plan.n))
+    if queries < min(plan.worst, plan.draws + STARTS):
+        return []
+    for found in _search(subjects.target, plan, right, arrays, queries):
         asked = int(found.queries.sum())
         subjects.meter.spend(asked - before)
         changes = Changes(found.changes.positions.cpu().numpy(), found.changes.values.cpu().numpy())
@@ -63,16 +67,18 @@ def measure_worst(subjects: Subjects, plan: Plan, right: Right, groups: Groups =
         wrong = subjects.codes(placed) != right.truth[:count]
         error = rate_interval(wrong[:, None], groups=chosen)
         pi = pi_of(error, found.n, side, plan.values, plan.area)
-        flipped, queries = int(wrong.sum()), asked - before
+        flipped, spent = int(wrong.sum()), asked - before
         about: About = "images like these"
-        rows.append(Row(found.n, count, queries, flipped, error, about, flipped, pi, worst=True))
+        rows.append(Row(found.n, count, spent, flipped, error, about, flipped, pi, worst=True))
         before = asked
         if subjects.meter.limit:
             break
     return rows
 
 
-def _search(target: Target, plan: Plan, right: Right, arrays: UInt8) -> Iterator[WorstChanges]:
+def _search(
+    target: Target, plan: Plan, right: Right, arrays: UInt8, queries: int
+) -> Iterator[WorstChanges]:
     count, side = len(arrays), arrays.shape[2]
     ids, device = right.ids[:count], target.device or torch.device("cpu")
     draws = [
@@ -90,7 +96,7 @@ def _search(target: Target, plan: Plan, right: Right, arrays: UInt8) -> Iterator
         ids,
         plan.n,
         PixelBudget(plan.values, plan.area),
-        plan.worst,
+        queries,
         draws=draws,
         gradient_steps=GRADIENT_STEPS if target.gradient else 0,
         seed=plan.seed,
