@@ -26,6 +26,7 @@ from rich.progress import track
 from scipy import special
 
 from pixelproof.core.statistics import margin_sampling as sampling
+from pixelproof.core.statistics.intervals import Interval
 from pixelproof.scoring.plan import FIRST_ROUND
 from pixelproof.system import files
 
@@ -76,7 +77,7 @@ def population(
 
 def until_narrow(
     random: np.random.Generator, margins: Floats | None, chances: Floats
-) -> tuple[sampling.Interval, int]:
+) -> tuple[Interval, int]:
     """The interval at which a run stops, and the queries that it took."""
     answered, queries = sampling.nothing_answered(margins, len(chances)), FIRST_ROUND
     while True:

@@ -240,12 +240,13 @@ def test_mlflow_gives_the_same_counts(
     import uvicorn
     from mlflow.models import ModelSignature
     from mlflow.pyfunc import scoring_server
+    from mlflow.pyfunc.model import PythonModel
     from mlflow.types import Schema, TensorSpec
 
     from pixelproof.tracking.scored import log_score, model_target
 
-    class Network(mlflow.pyfunc.PythonModel):
-        def predict(self, context, model_input):  # type: ignore[no-untyped-def]
+    class Network(PythonModel):
+        def predict(self, context, model_input):  # type: ignore[no-untyped-def, override]
             return scored.scores(model_input)
 
     images = TensorSpec(np.dtype(np.uint8), (-1, scored.SIDE, scored.SIDE, 3))

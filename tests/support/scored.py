@@ -81,7 +81,8 @@ def save_onnx(
     from onnx import TensorProto, helper, numpy_helper
 
     shape = [batch, SIDE, SIDE, 3] if nhwc else [batch, 3, SIDE, SIDE]
-    nodes, constants, name = [], {}, "images"
+    constants: dict[str, Any] = {}
+    nodes, name = [], "images"
     if uint8:  # it owns its normalisation
         constants = {"by": np.float32(255), "mean": np.float32(MEAN), "std": np.float32(STD)}
         nodes = [

@@ -20,6 +20,7 @@ MODEL = (
     "torch.export, package.module:function, models:/NAME@ALIAS, runs:/ID/PATH or "
     "http(s)://…/invocations."
 )
+DEVICES = Path("/dev")  # are not replaced by files
 IMAGES = "A folder by class, a CSV of path and label, artifacts/images, or images without labels."
 
 Model: TypeAlias = Annotated[str, typer.Argument(metavar="TARGET", help=MODEL)]
@@ -155,15 +156,15 @@ def _score(
 
     keep_memory()
     outputs = [path for path in (written.json, written.csv, written.html) if path]
-    files.ensure_writable(*outputs)
+    files.ensure_writable(*(path for path in outputs if not path.is_relative_to(DEVICES)))
     model = find_target(target, options, {"models:": model_target, "runs:": model_target})
     pictures = find_pictures(images, None, model.side, model.fit)
     result = score_target(model, pictures, plan)
     print(text(result, sys.stdout.isatty(), shutil.get_terminal_size((100, 24)).columns))
     if written.json:
-        files.write_json(written.json, result.as_json())
+        _write(written.json, files.json_text(result.as_json()) + "\n")
     if written.csv:
-        files.write_text(written.csv, result.as_csv())
+        _write(written.csv, result.as_csv())
     if written.html:
         from pixelproof.scoring.page import write_page
 
@@ -171,6 +172,16 @@ def _score(
     if written.mlflow:
         print(f"Logged to MLflow: {log_score(result, outputs)}")
     return result
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file, whole or not at all; a device, as /dev/stdout, is written to."""
+    from pixelproof.system import files
+
+    if path.is_relative_to(DEVICES):
+        path.write_text(text, encoding="utf-8")
+    else:
+        files.write_text(path, text)
 
 
 def _say_cost(images: Path, plan: "Plan") -> None:

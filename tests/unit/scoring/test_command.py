@@ -32,7 +32,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scored.save_onnx(root / "model.onnx", uint8=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch says that it is old
-        torch.jit.save(torch.jit.script(scored.network()), str(root / "model.pt"))  # type: ignore[no-untyped-call]
+        torch.jit.save(torch.jit.script(scored.network()), str(root / "model.pt"))
     (root / "inspection.py").write_text(CLASSIFY)
     return root
 
@@ -80,6 +80,11 @@ def test_what_is_written_agrees(folder: Path, capsys: pytest.CaptureFixture[str]
     assert len(re.findall(r'<div class="card flip">', page)) == len(told["flips"]) > 0
     assert not re.search(r"(?:src|href)=[\"']?(?!data:)\w", page), "it loads nothing"
     assert "<style>" in page
+
+
+def test_a_device_is_written_to(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main([*MODEL, "--n", "40", "--csv", "/dev/fd/1"]) == 0
+    assert "model.onnx,stuck,40,stuck,16,24,8,192," in capfd.readouterr().out
 
 
 def test_names_are_escaped_on_the_page(folder: Path) -> None:

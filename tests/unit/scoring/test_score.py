@@ -15,13 +15,12 @@ from pixelproof.core.pixel_changes import apply_changes, draw_changes
 from pixelproof.core.pixel_index import pixel_index
 from pixelproof.data.image_set import image_id
 from pixelproof.errors import DataError, NumericalError, ParameterError
-from pixelproof.scoring.score import Settings, score
+from pixelproof.scoring.score import score
 from tests.support import scored
 
 Batch = npt.NDArray[np.uint8]
 IMAGES = scored.images()
 TRUTH = scored.truth(IMAGES)
-CLASSES: Settings = {"classes": scored.CLASSES}
 
 
 def by_hand(n: int, draws: int, seed: int, values: str, area: int | None = None) -> int:
@@ -39,8 +38,10 @@ def by_hand(n: int, draws: int, seed: int, values: str, area: int | None = None)
 @pytest.mark.parametrize(("values", "area"), [("stuck", None), ("full", 8), ("offset:220", None)])
 @pytest.mark.parametrize("batch_size", [5, 64])
 def test_draws_are_those_of_the_pipeline(values: str, area: int | None, batch_size: int) -> None:
-    asked: Settings = {"n": (8, 40), "draws": 3, "seed": 7, "values": values, "area": area}
-    result = score(scored.scores, IMAGES, TRUTH, batch_size=batch_size, **asked, **CLASSES)
+    asked: Any = {"n": (8, 40), "draws": 3, "seed": 7, "values": values, "area": area}
+    result = score(
+        scored.scores, IMAGES, TRUTH, batch_size=batch_size, **asked, classes=scored.CLASSES
+    )
     for n in (8, 40):
         row = result.row(n)
         assert row.wrong == by_hand(n, 3, 7, values, area)
@@ -55,7 +56,7 @@ def test_draws_are_those_of_the_pipeline(values: str, area: int | None, batch_si
 
 def test_only_images_that_are_right_unchanged_are_changed() -> None:
     labels = ["mixed"] * len(IMAGES)
-    result = score(scored.scores, IMAGES, labels, n=8, draws=2, **CLASSES)
+    result = score(scored.scores, IMAGES, labels, n=8, draws=2, classes=scored.CLASSES)
     assert result.clean is not None
     assert result.row(8).images == TRUTH.count("mixed") == len(IMAGES) - result.clean.wrong
 
@@ -66,12 +67,12 @@ def test_without_labels_the_own_answers_stand_for_them() -> None:
     assert "own answer" in result.notes[0]
     assert (
         result.row(8).wrong
-        == score(scored.scores, IMAGES, TRUTH, n=8, draws=2, **CLASSES).row(8).wrong
+        == score(scored.scores, IMAGES, TRUTH, n=8, draws=2, classes=scored.CLASSES).row(8).wrong
     )
 
 
 def test_a_flip_is_one() -> None:
-    result = score(scored.scores, IMAGES, TRUTH, n=(8, 40), draws=3, **CLASSES)
+    result = score(scored.scores, IMAGES, TRUTH, n=(8, 40), draws=3, classes=scored.CLASSES)
     assert result.flips
     for flip in result.flips:
         image = IMAGES[[flip.row]]
@@ -84,12 +85,14 @@ def test_a_flip_is_one() -> None:
 
 @pytest.mark.parametrize("model", [scored.scores, scored.labels, scored.network()])
 def test_until_stops_at_the_width(model: Any) -> None:
-    settings: Settings = {"n": (4, 40), "until": 0.1, "device": "cpu"}
+    settings: Any = {"n": (4, 40), "until": 0.1, "device": "cpu"}
     if isinstance(model, torch.nn.Module):
         settings |= {"mean": (scored.MEAN,), "std": (scored.STD,)}
-    result = score(model, IMAGES, TRUTH, **settings, **CLASSES)
+    result = score(model, IMAGES, TRUTH, **settings, classes=scored.CLASSES)
     assert result.ended is None
-    many = score(scored.scores, IMAGES, TRUTH, n=(4, 40), draws=400, max_queries=None, **CLASSES)
+    many = score(
+        scored.scores, IMAGES, TRUTH, n=(4, 40), draws=400, max_queries=None, classes=scored.CLASSES
+    )
     for n in (4, 40):
         row = result.row(n)
         assert (row.error.high - row.error.low) / (2 * row.error.value) <= 0.1
@@ -110,7 +113,14 @@ def test_until_ends_for_a_model_that_nothing_flips() -> None:
 
 def test_a_budget_reaches_a_random_part_of_the_images() -> None:
     result = score(
-        scored.scores, IMAGES, TRUTH, n=8, draws=3, max_queries=60, batch_size=4, **CLASSES
+        scored.scores,
+        IMAGES,
+        TRUTH,
+        n=8,
+        draws=3,
+        max_queries=60,
+        batch_size=4,
+        classes=scored.CLASSES,
     )
     assert result.queries <= 60
     assert result.ended is not None
@@ -120,11 +130,14 @@ def test_a_budget_reaches_a_random_part_of_the_images() -> None:
 
 @pytest.mark.parametrize("form", ["network", "function"])
 def test_the_worst_pixels_are_worse(form: str) -> None:
-    model, settings = scored.scores, Settings(n=(2, 8), draws=2, worst=30, device="cpu")
-    result = score(model, IMAGES, TRUTH, **settings, **CLASSES)
+    model: Any = scored.scores
+    settings: Any = {"n": (2, 8), "draws": 2, "worst": 30, "device": "cpu"}
     if form == "network":
-        settings |= {"mean": (scored.MEAN,), "std": (scored.STD,)}
-        result = score(scored.network(), IMAGES, TRUTH, **settings, **CLASSES)
+        model, settings = (
+            scored.network(),
+            {**settings, "mean": (scored.MEAN,), "std": (scored.STD,)},
+        )
+    result = score(model, IMAGES, TRUTH, **settings, classes=scored.CLASSES)
     for n in (2, 8):
         assert result.row(n, worst=True).flipped >= result.row(n).flipped
     assert result.row(8, worst=True).error.value > result.row(8).error.value
@@ -162,7 +175,7 @@ def test_a_bad_model_is_one_line(
     images = IMAGES if chosen is None else IMAGES[chosen]
     labels = labels if chosen is None else [labels[at] for at in chosen]
     with pytest.raises(error, match=words) as raised:
-        score(model, images, labels, n=8, draws=1, **CLASSES)
+        score(model, images, labels, n=8, draws=1, classes=scored.CLASSES)
     assert "\n" not in str(raised.value)
 
 
@@ -170,8 +183,8 @@ def test_softmax_is_as_good_as_logits() -> None:
     def softmax(batch: Batch) -> Any:
         return torch.from_numpy(scored.scores(batch)).softmax(dim=1)
 
-    plain = score(scored.scores, IMAGES, TRUTH, n=40, draws=2, **CLASSES)
-    assert score(softmax, IMAGES, TRUTH, n=40, draws=2, **CLASSES).rows == plain.rows
+    plain = score(scored.scores, IMAGES, TRUTH, n=40, draws=2, classes=scored.CLASSES)
+    assert score(softmax, IMAGES, TRUTH, n=40, draws=2, classes=scored.CLASSES).rows == plain.rows
 
 
 @pytest.mark.parametrize(
@@ -191,7 +204,7 @@ def test_softmax_is_as_good_as_logits() -> None:
 )
 def test_a_bad_setting_is_one_line(settings: Any, words: str) -> None:
     with pytest.raises(ParameterError, match=words) as raised:
-        score(scored.scores, IMAGES, TRUTH, **{"n": 8, **CLASSES, **settings})
+        score(scored.scores, IMAGES, TRUTH, **{"n": 8, "classes": scored.CLASSES, **settings})
     assert "\n" not in str(raised.value)
 
 
@@ -203,7 +216,7 @@ def test_bad_images_are_one_line(images: Any) -> None:
 
 def test_folders_table_manifestless_and_single_images(tmp_path: Path) -> None:
     folders = scored.write_folders(tmp_path / "images")
-    asked: Settings = {"n": 40, "draws": 2, "side": scored.SIDE, "classes": scored.CLASSES}
+    asked: Any = {"n": 40, "draws": 2, "side": scored.SIDE, "classes": scored.CLASSES}
     expected = score(scored.scores, folders, **asked)
     assert expected.clean is not None
 

@@ -59,7 +59,7 @@ def test_torchscript(folders: Path, expected: list[int], tmp_path: Path) -> None
     path = tmp_path / "model.pt"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch says that it is old
-        torch.jit.save(torch.jit.script(scored.network()), str(path))  # type: ignore[no-untyped-call]
+        torch.jit.save(torch.jit.script(scored.network()), str(path))
     assert counts(path, folders, **NORMALISED) == expected
 
 
