@@ -16,8 +16,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from pixelproof.errors import DataError, IntegrityError, PixelproofError, ServiceError
+from pixelproof.models.classifier import Classifier
+from pixelproof.models.storage import save_classifier
 from pixelproof.scoring.pictures import find_pictures
 from pixelproof.scoring.plan import Plan
 from pixelproof.scoring.result import Score
@@ -26,6 +29,7 @@ from pixelproof.scoring.subjects import REPEATED
 from pixelproof.scoring.target import Preprocessing, Remote, TargetOptions
 from pixelproof.scoring.targets import find_target
 from tests.support import scored
+from tests.support.tiny_network import TinyNetwork
 from tests.support.waiting import wait
 
 PLAN = Plan(n=(4, 40), draws=4, batch_size=16)
@@ -229,7 +233,7 @@ def test_no_server_is_one_line(folders: Path) -> None:
         ask(url, folders)
 
 
-@pytest.mark.filterwarnings("ignore:.*type hint:UserWarning")  # the model has none
+@pytest.mark.filterwarnings("ignore:.*(type hint|input example):UserWarning")  # none is given
 def test_mlflow_gives_the_same_counts(
     folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -266,9 +270,27 @@ def test_mlflow_gives_the_same_counts(
     target = model_target("models:/net@champion", TargetOptions(classes=scored.CLASSES, trust=True))
     assert target.side == scored.SIDE
     pictures = find_pictures(folders, None, target.side, target.fit)
-    assert score_target(target, pictures, PLAN).rows == expected.rows
+    assert score_target(target, pictures, PLAN).rows == expected.rows  # and closes it
     with pytest.raises(ServiceError, match="models:/net@nobody"):
         model_target("models:/net@nobody", options)
+
+    torch.manual_seed(0)
+    classifier = Classifier(
+        TinyNetwork(3), "python:tests.support.tiny_network:factory", scored.CLASSES,
+        (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), {}, scored.SIDE,
+    ).eval()  # fmt: skip
+    save_classifier(classifier, tmp_path / "ours", [])
+    loader = "pixelproof.models.pyfunc"  # which MLflow would run; here only the weights are read
+    mlflow.pyfunc.save_model(
+        tmp_path / "logged", loader_module=loader, data_path=str(tmp_path / "ours"),
+        pip_requirements=[],
+    )  # fmt: skip
+    with mlflow.start_run() as run:
+        mlflow.log_artifacts(str(tmp_path / "logged"), "model")
+    ours = model_target(f"runs:/{run.info.run_id}/model", TargetOptions(trust=True, device="cpu"))
+    own = find_target(tmp_path / "ours", TargetOptions(trust=True, device="cpu"))
+    assert ours.classes == scored.CLASSES
+    assert score_target(ours, pictures, PLAN).rows == score_target(own, pictures, PLAN).rows
 
     app = scoring_server.init(mlflow.pyfunc.load_model(logged.model_uri))
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
@@ -283,6 +305,6 @@ def test_mlflow_gives_the_same_counts(
         thread.join()
 
     said = log_score(expected, [])
-    run = mlflow.get_run(said.split()[1])
-    assert run.data.params["values"] == "stuck"
-    assert run.data.metrics["pi"] == expected.row(40).pi.value  # type: ignore[union-attr]
+    logged_run = mlflow.get_run(said.split()[1])
+    assert logged_run.data.params["values"] == "stuck"
+    assert logged_run.data.metrics["pi"] == expected.row(40).pi.value  # type: ignore[union-attr]

@@ -31,7 +31,7 @@ OWNER = "pixelproof.owner"  # host and process that a pipeline run ends with
 NOTE = "mlflow.note.content"  # what the page shows as a run's description
 HEAD_END = "\n\n---\n\n"  # ends what `describe` puts at the head of a description
 OLDEST_FIRST, NEWEST_FIRST = "attributes.start_time ASC", "attributes.start_time DESC"
-_SETTINGS = {
+SETTINGS = {
     # By default one call to a dead server takes four minutes.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
@@ -67,7 +67,7 @@ class Tracker:
         Raises:
             ServiceError: It does not answer, or refuses.
         """
-        for variable, value in _SETTINGS.items():
+        for variable, value in SETTINGS.items():
             os.environ.setdefault(variable, value)
         from mlflow import MlflowClient
 

@@ -1,9 +1,10 @@
 """MLflow's models as targets of `pixelproof score`, and its answers as runs."""
 
+import os
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,8 @@ from pixelproof.errors import DataError, IntegrityError, ParameterError, Service
 from pixelproof.models.metadata import METADATA
 from pixelproof.scoring.functions import callable_target
 from pixelproof.scoring.result import Score
-from pixelproof.scoring.target import Preprocessing, Target, TargetOptions
+from pixelproof.scoring.target import Target, TargetOptions
+from pixelproof.tracking.client import SETTINGS
 from pixelproof.tracking.store import check_store, experiment_name, plain
 
 OURS = "pixelproof.models.pyfunc"  # the module that loads a classifier of ours
@@ -24,6 +26,8 @@ def _connect() -> str:
         ParameterError: There is none.
         ServiceError: It does not answer.
     """
+    for variable, value in SETTINGS.items():
+        os.environ.setdefault(variable, value)
     import mlflow
 
     try:
@@ -44,12 +48,23 @@ def model_target(uri: str, options: TargetOptions) -> Target:
         IntegrityError: It is another's model, and not trusted.
         ServiceError: The store has no such model.
     """
+    folder = tempfile.TemporaryDirectory(prefix="pixelproof-")
+    try:
+        target = _loaded(uri, Path(folder.name), options)
+    except BaseException:
+        folder.cleanup()
+        raise
+    # Another's code may read its files later.
+    return replace(target, close=lambda done: folder.cleanup())
+
+
+def _loaded(uri: str, folder: Path, options: TargetOptions) -> Target:
+    """A model whose files are brought into a folder."""
     store = _connect()
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
     from mlflow.models import Model
 
-    folder = Path(tempfile.mkdtemp(prefix="pixelproof-"))
     try:
         path = Path(download_artifacts(artifact_uri=uri, dst_path=str(folder)))
         flavors = Model.load(str(path)).flavors
@@ -86,24 +101,19 @@ def _pyfunc(path: Path, uri: str, options: TargetOptions) -> Target:
     if schema is None or not schema.is_tensor_spec() or len(schema.inputs) != 1:
         return callable_target(model.predict, uri, options)
     (spec,) = schema.inputs
-    asked = options.preprocessing
-    layout = asked.layout or ("nchw" if len(spec.shape) == 4 and spec.shape[1] == 3 else "nhwc")
-    side = next((length for length in spec.shape[2:3] if length > 0), None)
-    if asked.side not in (None, side) and side is not None:
-        raise ParameterError(f"{uri}: expected images of side {side}, got --side {asked.side}")
-
-    def predict(images: Any) -> Any:
-        return model.predict(images.astype(spec.type))
-
     if spec.type != np.uint8:
         raise ParameterError(
             f"{uri}: expected a model of uint8 images, got one of {spec.type}; wrap it in a "
             "function, package.module:function, that owns its normalisation"
         )
-    shape = Preprocessing(asked.side or side, asked.fit, asked.mean, asked.std, layout)
-    return callable_target(
-        predict, uri, TargetOptions(shape, options.classes, options.device, options.trust)
-    )
+    asked = options.preprocessing
+    layout = asked.layout or ("nchw" if len(spec.shape) == 4 and spec.shape[1] == 3 else "nhwc")
+    fixed = [length for length in spec.shape[2:3] if length > 0]
+    if fixed and asked.side not in (None, fixed[0]):
+        raise ParameterError(f"{uri}: expected images of side {fixed[0]}, got --side {asked.side}")
+    side = fixed[0] if fixed else asked.side
+    shape = replace(asked, layout=layout, side=side)
+    return callable_target(model.predict, uri, replace(options, preprocessing=shape))
 
 
 def log_score(score: Score, files: Sequence[Path]) -> str:

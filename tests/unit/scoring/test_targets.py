@@ -80,6 +80,22 @@ def test_files_that_can_run_code_ask_for_trust(
         assert counts(path, folders, trust=True, **NORMALISED) == expected
 
 
+class Trap:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (Path("sprung"),)
+
+
+def test_a_malicious_file_is_not_run(
+    folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("model.pt", "model.pth", "model.ts"):
+        torch.save(Trap(), tmp_path / name)
+        with pytest.raises(IntegrityError, match="can run any code"):
+            counts(tmp_path / name, folders)
+    assert not (tmp_path / "sprung").exists()
+
+
 def test_a_state_dict_is_no_network(folders: Path, tmp_path: Path) -> None:
     path = tmp_path / "weights.pt"
     torch.save(scored.network().state_dict(), path)
