@@ -60,15 +60,9 @@ def measure_draws(subjects: Subjects, plan: Plan, flips: Flips) -> tuple[Drawn, 
     Raises:
         DataError: No image can be read, or the model's answers are not what they must be.
     """
-    meter = subjects.meter
     done: list[Batch] = []
     rows, wrong, draws = [], [], plan.draws
-
-    def size() -> int:
-        return min(plan.batch_size, meter.affordable(plan.cost(plan.batch_size)) // plan.cost(1))
-
-    first = max(1, size())
-    for batch in subjects.batches(lambda: size() if done else first):
+    for batch in subjects.batches():
         counted, complete = _change(subjects, batch, plan, flips, first=not done)
         if complete < plan.draws and done:
             break  # its images would have fewer draws than the others

@@ -125,6 +125,12 @@ class Meter:
             queries = min(queries, int(rate * left)) if left else 0
         return max(0, queries)
 
+    def batch(self, waiting: int) -> int:
+        """How many images the next batch may have, beside those that wait to be worked on."""
+        plan = self.plan
+        queries = self.affordable(plan.cost(plan.batch_size + waiting))
+        return min(plan.batch_size, max(0, queries // plan.cost(1) - waiting))
+
     @property
     def limit(self) -> str | None:
         """Which limit is reached, in words."""

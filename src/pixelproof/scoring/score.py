@@ -11,14 +11,14 @@ from pixelproof.core.statistics.intervals import rate_interval
 from pixelproof.core.statistics.margin_sampling import relative_width
 from pixelproof.errors import DataError, ParameterError
 from pixelproof.params.validation import nearest
-from pixelproof.scoring.draws import Flips, measure_draws, rows_of
+from pixelproof.scoring.draws import Flips, measure_draws, rows_of, without_pixels
 from pixelproof.scoring.pictures import Pictures, find_pictures
 from pixelproof.scoring.plan import Meter, Plan
 from pixelproof.scoring.result import Row, Score
 from pixelproof.scoring.subjects import Batch, Subjects
 from pixelproof.scoring.target import Preprocessing, Target, TargetOptions
 from pixelproof.scoring.targets import find_target
-from pixelproof.scoring.until import Right, measure_until, read_all, right_of
+from pixelproof.scoring.until import Right, measure_until, right_of
 from pixelproof.system.progress import progress
 
 CHANCE = 1.5  # times the accuracy of a guess, below which the preprocessing is in doubt
@@ -137,7 +137,7 @@ def _measure(subjects: Subjects, plan: Plan) -> Score:
     if plan.until is None:
         drawn, batches = measure_draws(subjects, plan, flips)
     else:
-        drawn, batches = None, read_all(subjects, plan)
+        drawn, batches = None, [without_pixels(batch) for batch in subjects.batches()]
     right = right_of(batches)
     _check_right(subjects, right, batches)
     groups = _groups(subjects.pictures, right)

@@ -1,6 +1,6 @@
 """The images that a model gets right unchanged: read, answered, and told from the others."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -77,11 +77,10 @@ class Subjects:
         keys = image_keys(np.arange(len(self.pictures), dtype=np.uint64), self.seed, 0)
         return np.asarray(np.argsort(keys, kind="stable"), dtype=np.int64)
 
-    def batches(self, size: Callable[[], int]) -> Iterator[Batch]:
-        """Read and answer the pictures; one batch is read while another is worked on.
+    def batches(self) -> Iterator[Batch]:
+        """Read and answer the pictures as far as the budget goes, in any case one.
 
-        Args:
-            size: The number of images of the next batch; 0 ends it.
+        A batch is read while another is worked on.
 
         Raises:
             DataError: No image can be read, or the model's answers are not what they must be.
@@ -89,17 +88,17 @@ class Subjects:
         order, at = self.order(), 0
         with ThreadPoolExecutor(1) as reader, strict_reading():
 
-            def begin() -> Any:
+            def begin(waiting: int) -> Any:
                 nonlocal at
-                rows = order[at : at + size()]
+                rows = order[at : at + max(self.meter.batch(waiting), not at)]
                 at += len(rows)
                 return reader.submit(self._read, rows) if len(rows) else None
 
-            waiting = begin()
+            waiting = begin(0)
             while waiting is not None:
                 rows, arrays, failed = waiting.result()
                 self.unreadable += failed
-                waiting = begin()
+                waiting = begin(len(rows))
                 if len(rows):
                     rows, ids, arrays = self._distinct(rows, arrays)
                 if len(rows):

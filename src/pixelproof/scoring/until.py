@@ -10,7 +10,7 @@ from pixelproof.core.counter_random import UInt64
 from pixelproof.core.pixel_changes import Changes, apply_in_place, draw_changes
 from pixelproof.core.statistics import margin_sampling as sampling
 from pixelproof.scoring.answers import Int64
-from pixelproof.scoring.draws import Flips, without_pixels
+from pixelproof.scoring.draws import Flips
 from pixelproof.scoring.plan import FIRST_ROUND, Plan
 from pixelproof.scoring.result import Row, pi_of
 from pixelproof.scoring.subjects import Batch, Subjects
@@ -27,17 +27,6 @@ class Right:
     ids: UInt64
     truth: Int64
     margins: sampling.Floats | None
-
-
-def read_all(subjects: Subjects, plan: Plan) -> list[Batch]:
-    """Read and answer all images that the budget reaches, and keep a few bytes of each."""
-    first = [True]
-
-    def size() -> int:
-        least = first.pop() if first else 0
-        return max(least, subjects.meter.affordable(plan.batch_size))
-
-    return [without_pixels(batch) for batch in subjects.batches(size)]
 
 
 def right_of(batches: list[Batch]) -> Right:
