@@ -98,6 +98,11 @@ def test_tracking_alone_knows_mlflow(graph: grimp.ImportGraph) -> None:
     assert not told & {"mlflow", "prefect", "dvc"}
 
 
+def test_scoring_needs_no_pipeline(graph: grimp.ImportGraph) -> None:
+    for module in graph.find_descendants("pixelproof.scoring"):
+        assert not graph.find_upstream_modules(module) & {"mlflow", "prefect", "dvc"}, module
+
+
 def test_a_logged_model_carries_what_it_is_served_with(running: grimp.ImportGraph) -> None:
     closure = running.find_upstream_modules("pixelproof.models.pyfunc") | {
         "pixelproof.models.pyfunc"

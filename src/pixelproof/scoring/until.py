@@ -15,6 +15,7 @@ from pixelproof.scoring.plan import FIRST_ROUND, Plan
 from pixelproof.scoring.result import Row, pi_of
 from pixelproof.scoring.subjects import Batch, Subjects
 from pixelproof.scoring.target import UInt8
+from pixelproof.system.progress import say
 
 MEMORY = 2**28  # bytes of images that are kept to be asked for again
 
@@ -85,7 +86,9 @@ def _rounds(
         counts = sampling.choose(answered, queries, random)
         flipped = _ask(subjects, plan, right, n, answered.asked, counts, read, flips)
         answered = sampling.add_round(answered, counts, flipped)
-        reached = sampling.relative_width(sampling.flip_rate(answered))
+        rate = sampling.flip_rate(answered)
+        reached, asked = sampling.relative_width(rate), int(answered.asked.sum())
+        say(f"n = {n}: {rate.value:.2%} ± {reached:.0%} of it, after {asked:,} queries")
         if answered.rounds > 1 and reached <= plan.until:
             break
         wanted = sampling.queries_missing(answered, plan.until)

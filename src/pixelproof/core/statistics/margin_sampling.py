@@ -201,11 +201,11 @@ def relative_width(interval: Interval) -> float:
 def queries_missing(answered: Answered, width: float, confidence: float = 0.95) -> int:
     """About how many queries more an interval of this relative half-width takes, from 1.
 
-    At most as many as were asked so far: what was seen by then tells better.
+    At most half as many as were asked so far: what is seen by then tells better.
     """
     asked, reached = int(answered.asked.sum()), relative_width(flip_rate(answered, confidence))
     most = max(1, round(GROWTH * asked))
     if not np.isfinite(reached):
         return most
     needed = answered.asked.sum() * ((reached / width) ** 2 - 1)
-    return int(np.clip(np.ceil(1.05 * needed), 1, most))
+    return int(np.clip(np.ceil(1.05 * needed), 1, most))  # a little more, and one round does
