@@ -49,6 +49,7 @@ class Server:
         self.hold = threading.Event()  # requests wait for it
         self.hold.set()
         self.headers: list[Any] = []
+        self.retry_after: int | None = None  # seconds
         self.lock = threading.Lock()
 
     def answer(self, body: bytes) -> Reply:
@@ -82,6 +83,8 @@ def serving() -> Iterator[tuple[Server, str]]:
             self.send_response(status)
             self.send_header("content-type", kind)
             self.send_header("content-length", str(len(content)))
+            if state.retry_after is not None:
+                self.send_header("retry-after", str(state.retry_after))
             self.end_headers()
             self.wfile.write(content)
 
@@ -182,13 +185,29 @@ def test_a_server_that_dies_midway_is_asked_for_the_rest(
     assert result.rows == ask("tests.support.scored:scores", folders, plan).rows
 
 
+def command_line(url: str, folders: Path) -> list[str]:
+    words = ["score", url, str(folders), "--n", "4,40", "--draws", "4", "--batch-size", "16"]
+    words += ["--request-images", "4", "--side", "16", "--classes", ",".join(scored.CLASSES)]
+    return [sys.executable, "-m", "pixelproof.cli", *words]
+
+
+def test_a_run_that_waits_for_a_busy_server_can_be_stopped(
+    server: tuple[Server, str], folders: Path
+) -> None:
+    state, url = server
+    state.dead_after, state.retry_after = 0, 3600
+    process = subprocess.Popen(command_line(url, folders), stderr=subprocess.PIPE, text=True)
+    wait(lambda: state.requests > 0 or process.poll() is not None)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=50)  # it would wait for five minutes
+    assert process.returncode == 130, said
+
+
 def test_a_run_that_is_stopped_asks_nothing_twice(
     server: tuple[Server, str], folders: Path
 ) -> None:
     state, url = server
-    words = ["score", url, str(folders), "--n", "4,40", "--draws", "4", "--batch-size", "16"]
-    words += ["--request-images", "4", "--side", "16", "--classes", ",".join(scored.CLASSES)]
-    command = [sys.executable, "-m", "pixelproof.cli", *words]
+    command = command_line(url, folders)
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     wait(lambda: state.requests > 20 or process.poll() is not None, 60)
     state.hold.clear()  # what is under way waits …

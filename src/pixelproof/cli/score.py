@@ -132,14 +132,18 @@ def score(
         _say_cost(images, plan)
     else:
         written = Written(json, csv, html, mlflow)
-        _check_pi(_score(target, images, plan, options, written), fail_above)
+        _check_pi(_score(target, images, plan, options, written), fail_above, counts)
 
 
-def _check_pi(result: "Score", most: float | None) -> None:
-    """End with 1 where a Pi is above the limit."""
-    if most is not None and (above := result.above(most)):
-        found = ", ".join(f"{row.pi.value:.2f} at n = {row.n}" for row in above if row.pi)
-        print(f"\nPi is above {most:g}: {found}")
+def _check_pi(result: "Score", most: float | None, counts: tuple[int, ...]) -> None:
+    """End with 1 where a Pi is above the limit, or one is missing."""
+    if most is None:
+        return
+    drawn = {row.n for row in result.rows if not row.worst}
+    found = [f"{row.pi.value:.2f} at n = {row.n}" for row in result.above(most) if row.pi]
+    found += [f"unknown at n = {n}" for n in counts if n not in drawn]
+    if found:
+        print(f"\nPi is to be at most {most:g}: {', '.join(found)}")
         raise typer.Exit(1)
 
 

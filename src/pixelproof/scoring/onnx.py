@@ -70,9 +70,11 @@ def _session(path: Path, device: str) -> Any:
     settings.log_severity_level = 3  # errors alone
     # Its threads would look for work without end, and take the processor from others.
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    wanted = ["CPUExecutionProvider"] if device == "cpu" else ["CUDAExecutionProvider"]
-    there = [name for name in wanted if name in onnxruntime.get_available_providers()]
-    providers = there or ["CPUExecutionProvider"]
+    known, gpu = {"auto", "cpu"}, "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    if device not in known and not (gpu and device == "cuda"):
+        offered = ", ".join(sorted(known | ({"cuda"} if gpu else set())))
+        raise ParameterError(f"{path}: expected a device of ONNX Runtime, {offered}; got {device}")
+    providers = ["CUDAExecutionProvider"] if gpu and device != "cpu" else ["CPUExecutionProvider"]
     try:
         return onnxruntime.InferenceSession(str(path), settings, providers=providers)
     except Exception as error:  # it raises classes of its own for each kind of damage

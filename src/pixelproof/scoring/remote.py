@@ -76,11 +76,13 @@ class _Server:
             self._headers |= urllib3.make_headers(basic_auth=":".join(names))
         if token := os.environ.get(TOKEN):
             self._headers["authorization"] = f"Bearer {token}"
+        self._ended = threading.Event()
         self._pool = urllib3.PoolManager(
             maxsize=remote.concurrency,
             timeout=urllib3.Timeout(connect=min(10.0, remote.timeout), read=remote.timeout),
-            retries=urllib3.Retry(
-                remote.retries,
+            retries=_Retry.until(
+                self._ended,
+                total=remote.retries,
                 redirect=0,
                 backoff_factor=remote.backoff,
                 backoff_max=LONGEST_WAIT,
@@ -140,6 +142,7 @@ class _Server:
             for future in as_completed(futures):
                 keep(future)
         except BaseException:  # an interrupt, too: what is under way ends and is kept
+            self._ended.set()
             for future in futures:
                 future.cancel()
             for future in wait(futures).done:
@@ -193,6 +196,32 @@ def _start(data: bytes) -> str:
     """How a reply begins, in one line."""
     text = " ".join(data.decode("utf-8", "replace").split())
     return text[:SHOWN] or "nothing"
+
+
+class _Retry(urllib3.Retry):
+    """Waits before a request is tried again, but not where the work has ended meanwhile."""
+
+    ended: threading.Event
+
+    @classmethod
+    def until(cls, ended: threading.Event, **settings: Any) -> "_Retry":
+        """What `urllib3.Retry` is made of, and what ends the waiting."""
+        retry = cls(**settings)
+        retry.ended = ended
+        return retry
+
+    def new(self, **settings: Any) -> "_Retry":
+        """The same for the next try; urllib3 makes one before each."""
+        retry = super().new(**settings)
+        retry.ended = self.ended
+        return retry
+
+    def sleep(self, response: urllib3.BaseHTTPResponse | None = None) -> None:
+        """Wait as the server says, or longer from try to try."""
+        after = None if response is None else self.get_retry_after(response)
+        seconds = self.get_backoff_time() if after is None else after
+        if self.ended.wait(min(seconds, LONGEST_WAIT)):
+            raise urllib3.exceptions.HTTPError("the work has ended")
 
 
 class _Pace:

@@ -99,13 +99,17 @@ def test_names_are_escaped_on_the_page(folder: Path) -> None:
 def test_a_limit_of_pi_is_an_exit_code(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*MODEL, "--n", "40", "--fail-above", "1000"]) == 0
     assert main([*MODEL, "--n", "40", "--fail-above", "0.001"]) == 1
-    assert "Pi is above 0.001" in capsys.readouterr().out
+    assert "Pi is to be at most 0.001: " in capsys.readouterr().out
+    short = ["--n", "40", "--until", "10%", "--max-queries", "30"]
+    assert main([*MODEL, *short, "--fail-above", "1000"]) == 1
+    assert "unknown at n = 40" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
         (("--n", "4,x"), 2, "--n: expected numbers with commas, got '4,x'"),
+        (("--device", "tpu"), 2, "expected a device of ONNX Runtime"),
         (("--until", "much"), 2, "--until: expected 10% or 0.1, got 'much'"),
         (("--n", "999"), 2, "on images of side 16"),
         (("--json", "model.onnx/a.json"), 3, "cannot be written"),
