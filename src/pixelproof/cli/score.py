@@ -67,9 +67,11 @@ Mlflow: TypeAlias = Annotated[bool, typer.Option("--mlflow", help="Log it as a r
 FailAbove: TypeAlias = Annotated[
     float | None, typer.Option(metavar="PI", help="Exit with 1 if a Pi is above it.")
 ]
-Timeout: TypeAlias = Annotated[float, typer.Option(help="Seconds a server may take.")]
+Timeout: TypeAlias = Annotated[float, typer.Option(min=0.001, help="Seconds a server may take.")]
 Concurrency: TypeAlias = Annotated[int, typer.Option(min=1, help="Requests at once.")]
-Rate: TypeAlias = Annotated[float | None, typer.Option(help="The most requests a second.")]
+Rate: TypeAlias = Annotated[
+    float | None, typer.Option(min=0.001, help="The most requests a second.")
+]
 RequestImages: TypeAlias = Annotated[int, typer.Option(min=1, help="Images a request.")]
 Ledger: TypeAlias = Annotated[
     Path | None, typer.Option(help="Keep a server's answers there; by default until it is done.")
@@ -122,7 +124,7 @@ def score(
     from pixelproof.scoring.plan import Plan
     from pixelproof.scoring.target import Preprocessing, Remote, TargetOptions
 
-    width, counts = _share(until), tuple(int(number) for number in _numbers(n, "n") or ())
+    width, counts = _share(until), _counts(n)
     limits = (batch_size, width, worst, max_queries, max_seconds)
     plan = Plan(counts, values, area, draws, seed, *limits)
     shape = Preprocessing(side, fit, _numbers(mean, "mean"), _numbers(std, "std"), layout)
@@ -208,6 +210,14 @@ def _say_cost(images: Path, plan: "Plan") -> None:
         )
     limit = "" if most is None else f"; the limit is {most:,} queries"
     print(f"{words}{limit}")
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    """Whole numbers with commas between them."""
+    try:
+        return tuple(int(word) for word in text.split(","))
+    except ValueError:
+        raise ParameterError(f"--n: expected whole numbers with commas, got {text!r}") from None
 
 
 def _numbers(text: str | None, name: str) -> tuple[float, ...] | None:

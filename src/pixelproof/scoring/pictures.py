@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from pixelproof.data.image_set import load_images
 from pixelproof.data.reading import find_images, printable, read_image, to_array
-from pixelproof.errors import DataError, IntegrityError, ParameterError
+from pixelproof.errors import DataError, ParameterError
 from pixelproof.params.select import Select
 from pixelproof.system import files
 
@@ -122,11 +122,10 @@ def _table(path: Path) -> tuple[list[Path], list[str] | None]:
 def _manifest(folder: Path, side: int | None) -> Pictures:
     """The held-out images that the stage `select` has made."""
     made = files.read_sealed(folder / "manifest.json")
-    try:
-        keys = ("side", "fit", "split", "seed", "validation")
-        images = load_images(folder, "held_out", Select(**{key: made[key] for key in keys}))
-    except KeyError as error:
-        raise IntegrityError(f"{folder}: expected what `select` writes, without {error}") from None
+    keys = ("side", "fit", "split", "seed", "validation")  # that the images were made by
+    images = load_images(
+        folder, "held_out", Select(**{key: made[key] for key in keys if key in made})
+    )
     own = int(images.pixels.shape[2])
     if side not in (None, own):
         raise ParameterError(

@@ -108,7 +108,8 @@ def test_a_limit_of_pi_is_an_exit_code(folder: Path, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (("--n", "4,x"), 2, "--n: expected numbers with commas, got '4,x'"),
+        (("--n", "4,x"), 2, "--n: expected whole numbers with commas, got '4,x'"),
+        (("--mean", "x"), 2, "--mean: expected numbers with commas, got 'x'"),
         (("--device", "tpu"), 2, "expected a device of ONNX Runtime"),
         (("--until", "much"), 2, "--until: expected 10% or 0.1, got 'much'"),
         (("--n", "999"), 2, "on images of side 16"),
