@@ -12,6 +12,7 @@ import argparse
 import platform
 import shlex
 import shutil
+import sys
 import tempfile
 import time
 from importlib.metadata import version
@@ -176,7 +177,7 @@ def main() -> None:
         beside = foolbox_row(classifier, torch.from_numpy(images.pixels), labels, name)
         rows[name]["foolbox"] = beside
     about = {
-        "command": shlex.join(["python", "benchmarks/attacks.py", "--count", str(given.count)]),
+        "command": shlex.join(["python", "benchmarks/attacks.py", *sys.argv[1:]]),
         "model": classifier.architecture,
         "side": images.pixels.shape[-1],
         "trained_on": f"{len(training.ids)} {training.split} images",
