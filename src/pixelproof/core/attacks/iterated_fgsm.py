@@ -32,13 +32,12 @@ def iterated_fgsm(
         labels: (B,) int64, the true classes.
         epsilon: The L-infinity radius, from 1 to 255, in units of 1/255.
         steps: How many, from 1.
-        strongest: Take all steps on every image, and return the iterate with the largest loss, as
-            for examples that other models are shown. Else an image that is fooled is left as it
-            is: no step makes it count for more.
+        strongest: Take all steps on every image, as for examples that other models are shown. Else
+            an image that is fooled is left as it is: no step makes it count for more.
 
     Returns:
-        (B, C, H, W) uint8, within epsilon of the images and in 0..255: the iterate that fools, or
-        the one with the largest loss.
+        (B, C, H, W) uint8, within epsilon of the images and in 0..255: of the iterates that fool,
+        or of all where none does, the one with the largest loss.
 
     Raises:
         ValueError: epsilon or steps is out of its range, or the model is in training mode.
@@ -48,19 +47,22 @@ def iterated_fgsm(
     check_mode(model)
     worst = images.clone()
     largest = torch.full(labels.shape, -torch.inf, device=images.device)
+    reached = torch.zeros_like(labels, dtype=torch.bool)
     rows = torch.arange(len(images), device=images.device)
     current = Ball(images, epsilon).centre
     for step in range(steps + 1):
         last, asked = step == steps, current.float() / 255
         logits, loss, gradient = _look(model, asked, labels[rows], with_gradient=not last)
-        fooled = (logits.argmax(dim=1) != labels[rows]) & (not strongest)
-        worse = fooled | (loss > largest[rows])
+        fooled = logits.argmax(dim=1) != labels[rows]
+        worse = torch.where(fooled == reached[rows], loss > largest[rows], fooled)
         worst[rows[worse]] = current[worse].to(torch.uint8)
         largest[rows[worse]] = loss[worse]
-        if last or fooled.all():
+        reached[rows] = reached[rows] | fooled
+        left = torch.ones_like(fooled) if strongest else ~fooled
+        if last or not left.any():
             break
-        rows, ball = rows[~fooled], Ball(images[rows[~fooled]], epsilon)
-        current = ball.step(current[~fooled], gradient[~fooled], whole_step(epsilon, steps))
+        rows, ball = rows[left], Ball(images[rows[left]], epsilon)
+        current = ball.step(current[left], gradient[left], whole_step(epsilon, steps))
     return worst
 
 
