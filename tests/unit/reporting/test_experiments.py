@@ -37,7 +37,7 @@ from pixelproof.tracking.stage_records import comparison
 from tests.conftest import ROOT, write_data, write_params
 
 EPSILON, QUERIES, ROWS = 40, 3, (1, 4)
-SETTINGS = ("draws", "batch_size", "protocols", "attacks")  # no experiment by themselves
+SETTINGS = ("draws", "batch_size", "engine", "protocols", "attacks")  # no experiment by themselves
 
 
 # The parameters of the two: a key of the section `evaluate` each.
