@@ -99,7 +99,8 @@ class PixelIndex(Metric):
         counted = torch.ones_like(wrong)
         if unchanged is not None:
             counted = _classes("unchanged", unchanged, target) == target
-        if (ids is None and self.named) or (ids is not None and self.unnamed > 0):
+        named = any(len(rows) for rows in self.named)  # `sync` leaves an empty tensor
+        if (ids is None and named) or (ids is not None and self.unnamed > 0):
             raise ParameterError("ids: expected in every update or in none, got both")
         if ids is None:
             self.unnamed += counted.sum()

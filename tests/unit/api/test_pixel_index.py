@@ -75,6 +75,22 @@ def test_without_ids_each_prediction_is_an_image_of_its_own() -> None:
     assert width < by_image["pi_high"] - by_image["pi_low"], "draws of an image go together"
 
 
+@pytest.mark.parametrize("ids", [None, IDS])
+@pytest.mark.parametrize("look", ["compute", "summary", "forward"])
+def test_updates_go_on_after_a_look(look: str, ids: npt.NDArray[np.uint64] | None) -> None:
+    looked, wanted = metric(), metric()
+    for draw in range(DRAWS):
+        scores = answers(WRONG[:, draw], LABELS)
+        wanted.update(scores, LABELS, ids=ids, draw=draw)
+        if look == "forward":
+            looked(scores, LABELS, ids=ids, draw=draw)
+        else:
+            looked.update(scores, LABELS, ids=ids, draw=draw)
+            getattr(looked, look)()
+    assert looked.summary() == wanted.summary()
+    assert torch.equal(looked.compute(), wanted.compute())
+
+
 def test_images_that_are_wrong_unchanged_are_left_out() -> None:
     wrong_before = np.arange(IMAGES) % 5 == 0
     unchanged = answers(wrong_before, LABELS)
