@@ -125,11 +125,10 @@ class Meter:
             queries = min(queries, int(rate * left)) if left else 0
         return max(0, queries)
 
-    def batch(self, waiting: int) -> int:
-        """How many images the next batch may have, beside those that wait to be worked on."""
+    def batch(self) -> int:
+        """How many images the next batch may have."""
         plan = self.plan
-        queries = self.affordable(plan.cost(plan.batch_size + waiting))
-        return min(plan.batch_size, max(0, queries // plan.cost(1) - waiting))
+        return self.affordable(plan.cost(plan.batch_size)) // plan.cost(1)
 
     @property
     def limit(self) -> str | None:

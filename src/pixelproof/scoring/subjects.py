@@ -1,6 +1,6 @@
 """The images that a model gets right unchanged: read, answered, and told from the others."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -80,27 +80,19 @@ class Subjects:
     def batches(self) -> Iterator[Batch]:
         """Read and answer the pictures as far as the budget goes, in any case one.
 
-        A batch is read while another is worked on.
+        A batch is read by several threads, then answered: reading makes errors of the warnings of
+        the whole process, and the model may warn.
 
         Raises:
             DataError: No image can be read, or the model's answers are not what they must be.
         """
         order, at = self.order(), 0
-        with ThreadPoolExecutor(1) as reader, strict_reading():
-
-            def begin(waiting: int) -> Any:
-                nonlocal at
-                rows = order[at : at + max(self.meter.batch(waiting), not at)]
+        with ThreadPoolExecutor() as readers:
+            while len(rows := order[at : at + max(self.meter.batch(), not at)]):
                 at += len(rows)
-                return reader.submit(self._read, rows) if len(rows) else None
-
-            waiting = begin(0)
-            while waiting is not None:
-                rows, arrays, failed = waiting.result()
-                self.unreadable += failed
-                waiting = begin(len(rows))
-                if len(rows):
-                    rows, ids, arrays = self._distinct(rows, arrays)
+                with strict_reading():
+                    read = list(readers.map(self._read, rows.tolist()))
+                rows, ids, arrays = self._distinct(rows, read)
                 if len(rows):
                     yield self._answered(rows, ids, arrays)
         if self.classes is None:
@@ -120,29 +112,31 @@ class Subjects:
         image = self.pictures.names[row]
         return Flip(image, row, n, draw, self.classes.name(truth), self.classes.name(code))
 
-    def _read(self, rows: Int64) -> tuple[Int64, UInt8, list[str]]:
-        """The images that can be read, and what is wrong with the others."""
-        kept, arrays, failed = [], [], []
-        for row in rows:
-            try:
-                arrays.append(self.pictures.read(int(row)))
-                kept.append(row)
-            except DataError as error:
-                failed.append(str(error))
-        side = self.pictures.side
-        stacked = np.stack(arrays) if arrays else np.empty((0, 3, side, side), np.uint8)
-        return np.array(kept, dtype=np.int64), stacked, failed
+    def _read(self, row: int) -> tuple[int, UInt8] | str:
+        """The id and the array of an image, or what is wrong with it."""
+        try:
+            array = self.pictures.read(row)
+        except DataError as error:
+            return str(error)
+        return image_id(array), array
 
-    def _distinct(self, rows: Int64, arrays: UInt8) -> tuple[Int64, UInt64, UInt8]:
-        """Without the images whose content was there before: their draws would be the same."""
-        ids = [image_id(array) for array in arrays]
-        new = []
-        for at, number in enumerate(ids):
-            if number not in self.seen:
-                self.seen.add(number)
-                new.append(at)
-        self.copies += len(ids) - len(new)
-        return rows[new], np.array(ids, dtype=np.uint64)[new], arrays[new]
+    def _distinct(
+        self, rows: Int64, read: Sequence[tuple[int, UInt8] | str]
+    ) -> tuple[Int64, UInt64, UInt8]:
+        """The images that were read, but for copies: their draws would be the same."""
+        kept, ids, arrays = [], [], []
+        for row, image in zip(rows, read, strict=True):
+            if isinstance(image, str):
+                self.unreadable.append(image)
+            elif image[0] in self.seen:
+                self.copies += 1
+            else:
+                self.seen.add(image[0])
+                kept.append(row)
+                ids.append(image[0])
+                arrays.append(image[1])
+        stacked = np.stack(arrays) if arrays else np.empty((0,), np.uint8)
+        return np.array(kept, dtype=np.int64), np.array(ids, dtype=np.uint64), stacked
 
     def _answered(self, rows: Int64, ids: UInt64, arrays: UInt8) -> Batch:
         target, labels = self.target, self.pictures.labels

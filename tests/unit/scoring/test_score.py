@@ -1,5 +1,6 @@
 """The counts, checked by hand; budgets; and what a bad model or bad images lead to: one line."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -177,6 +178,27 @@ def test_a_bad_model_is_one_line(
     with pytest.raises(error, match=words) as raised:
         score(model, images, labels, n=8, draws=1, classes=scored.CLASSES)
     assert "\n" not in str(raised.value)
+
+
+def test_a_model_may_warn(tmp_path: Path) -> None:
+    def model(batch: Batch) -> Any:
+        warnings.warn("a division by zero", RuntimeWarning, stacklevel=2)
+        return scored.scores(batch)
+
+    folders = scored.write_folders(tmp_path / "images")
+    settings: Any = {"n": 8, "draws": 1, "batch_size": 5, "side": scored.SIDE}
+    with pytest.warns(RuntimeWarning, match="a division by zero"):
+        result = score(model, folders, **settings, classes=scored.CLASSES)
+    assert result.row(8).images == len(IMAGES)
+
+
+def test_an_image_that_pillow_warns_of_is_refused(tmp_path: Path) -> None:
+    folders = scored.write_folders(tmp_path / "images")
+    cut = b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01\x12"
+    Image.new("RGB", (scored.SIDE, scored.SIDE)).save(folders / "dark" / "odd.jpg", exif=cut)
+    result = score(scored.scores, folders, n=8, draws=1, side=scored.SIDE, classes=scored.CLASSES)
+    assert result.row(8).images == len(IMAGES)
+    assert any("odd.jpg" in note and "EXIF" in note for note in result.notes)
 
 
 def test_softmax_is_as_good_as_logits() -> None:
