@@ -22,10 +22,9 @@ from pixelproof.errors import DataError, IntegrityError, PixelproofError, Servic
 from pixelproof.models.classifier import Classifier
 from pixelproof.models.storage import save_classifier
 from pixelproof.scoring.pictures import find_pictures
-from pixelproof.scoring.plan import Plan
+from pixelproof.scoring.plan import REPEATED, Plan
 from pixelproof.scoring.result import Score
 from pixelproof.scoring.score import score_target
-from pixelproof.scoring.subjects import REPEATED
 from pixelproof.scoring.target import Preprocessing, Remote, TargetOptions
 from pixelproof.scoring.targets import find_target
 from tests.support import scored

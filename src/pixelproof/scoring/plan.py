@@ -10,6 +10,7 @@ from pixelproof.errors import ParameterError
 
 MAX_QUERIES = 100_000  # of a run that nobody has limited
 SEARCHED = 32  # images whose worst pixels are searched at most
+REPEATED = 8  # images that are asked for twice, at most
 FIRST_ROUND = 500  # queries that tell which images are worth more
 
 
@@ -88,6 +89,11 @@ class Plan:
             return self.max_queries
         total = self.cost(images) + self.worst * min(images, SEARCHED) * len(self.n)
         return total if self.max_queries is None else min(total, self.max_queries)
+
+
+def repeated(images: int) -> int:
+    """How many images of a first batch are asked for twice: too few to be the same batch again."""
+    return min(REPEATED, max(1, images // 2))
 
 
 class Meter:

@@ -15,11 +15,10 @@ from pixelproof.errors import DataError
 from pixelproof.scoring.answers import Answers, Int64
 from pixelproof.scoring.classes import Classes, settle
 from pixelproof.scoring.pictures import Pictures
-from pixelproof.scoring.plan import Meter
+from pixelproof.scoring.plan import Meter, repeated
 from pixelproof.scoring.result import Flip
 from pixelproof.scoring.target import Target, UInt8
 
-REPEATED = 8  # images that are asked for twice
 SAME = 1e-3  # how much two scores of one image may differ, of the range of the scores
 
 
@@ -143,7 +142,7 @@ class Subjects:
         answers = target.answer(target.place(arrays))
         self.meter.spend(len(rows))
         if self.classes is None:
-            self._check_again(arrays[:REPEATED], answers)
+            self._check_again(arrays[: repeated(len(rows))], answers)
             self.classes = settle(target.classes, labels, answers, target.source)
         codes = self.classes.codes(answers, target.source)
         truth = codes
@@ -154,21 +153,23 @@ class Subjects:
     def _check_again(self, arrays: UInt8, answers: Answers) -> None:
         """Ask for the first images once more: a model that changes its mind measures noise.
 
-        They are asked for in another batch, so that an answer that depends on the other images,
-        as in training mode, shows as well.
+        They are asked for in another order and without the rest of their batch, so that an answer
+        that depends on the other images, as in training mode, shows as well.
         """
-        again = self.target.answer(self.target.place(arrays), again=True)
-        self.meter.spend(len(arrays))
         count = len(arrays)
+        placed = self.target.place(np.ascontiguousarray(arrays[::-1]))
+        again = self.target.answer(placed, again=True)
+        self.meter.spend(count)
         if answers.scores is not None and again.scores is not None:
-            before = answers.scores[:count]
-            apart = np.abs(before - again.scores).max()
-            differ = bool(apart > SAME * max(float(np.ptp(before)), 1e-6))
+            before, after = answers.scores[:count], again.scores[::-1]
+            same = before.shape == after.shape and bool(
+                np.abs(before - after).max() <= SAME * max(float(np.ptp(before)), 1e-6)
+            )
         elif answers.labels is not None and again.labels is not None:
-            differ = not np.array_equal(answers.labels[:count], again.labels)
+            same = np.array_equal(answers.labels[:count], again.labels[::-1])
         else:
-            differ = (answers.names or ())[:count] != again.names
-        if differ:
+            same = (answers.names or ())[:count] == (again.names or ())[::-1]
+        if not same:
             raise DataError(
                 f"{self.target.source}: it answers the same images differently when it is asked "
                 "again, so that changed pixels cannot be told from chance; is it in training "

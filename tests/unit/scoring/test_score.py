@@ -126,7 +126,7 @@ def test_a_budget_reaches_a_random_part_of_the_images() -> None:
     assert result.ended is not None
     assert "the limit of 60 queries bought 14 of 24 images" in result.ended
     assert result.row(8).images == 14
-    assert result.queries == 14 * 4 + 4, "the first batch is asked for again"
+    assert result.queries == 14 * 4 + 2, "half of the first batch is asked for again"
 
 
 @pytest.mark.parametrize("form", ["network", "function"])
@@ -199,6 +199,15 @@ def test_an_image_that_pillow_warns_of_is_refused(tmp_path: Path) -> None:
     result = score(scored.scores, folders, n=8, draws=1, side=scored.SIDE, classes=scored.CLASSES)
     assert result.row(8).images == len(IMAGES)
     assert any("odd.jpg" in note and "EXIF" in note for note in result.notes)
+
+
+@pytest.mark.parametrize("count", [2, 4, 8])
+def test_answers_that_depend_on_the_other_images_are_noticed(count: int) -> None:
+    def model(batch: Batch) -> Any:
+        return scored.scores(batch) - scored.scores(batch).mean(axis=0)
+
+    with pytest.raises(DataError, match="differently"):
+        score(model, IMAGES[::3][:count], n=8, draws=1)
 
 
 def test_softmax_is_as_good_as_logits() -> None:
