@@ -1,5 +1,6 @@
 """Panel Model: any model scored on any images."""
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -20,7 +21,6 @@ MODEL = (
     "torch.export, package.module:function, models:/NAME@ALIAS, runs:/ID/PATH or "
     "http(s)://…/invocations."
 )
-DEVICES = Path("/dev")  # are not replaced by files
 IMAGES = "A folder by class, a CSV of path and label, artifacts/images, or images without labels."
 
 Model: TypeAlias = Annotated[str, typer.Argument(metavar="TARGET", help=MODEL)]
@@ -65,7 +65,8 @@ Csv: TypeAlias = Annotated[Path | None, typer.Option(help="Write the rows there.
 Html: TypeAlias = Annotated[Path | None, typer.Option(help="Write a page with the flips there.")]
 Mlflow: TypeAlias = Annotated[bool, typer.Option("--mlflow", help="Log it as a run of MLflow.")]
 FailAbove: TypeAlias = Annotated[
-    float | None, typer.Option(metavar="PI", help="Exit with 1 if a Pi is above it.")
+    float | None,
+    typer.Option(metavar="PI", help="Exit with 1 if a Pi is above it or unknown."),
 ]
 Timeout: TypeAlias = Annotated[float, typer.Option(min=0.001, help="Seconds a server may take.")]
 Concurrency: TypeAlias = Annotated[int, typer.Option(min=1, help="Requests at once.")]
@@ -85,6 +86,20 @@ class Written(NamedTuple):
     csv: Path | None
     html: Path | None
     mlflow: bool
+
+    @property
+    def paths(self) -> list[Path]:
+        """What is written."""
+        return [path for path in (self.json, self.csv, self.html) if path]
+
+    @property
+    def files(self) -> list[Path]:
+        """Those of them that are made or replaced as a whole."""
+        return [path for path in self.paths if not _is_stdout(path) and not _is_kept(path)]
+
+    def say(self, words: str) -> None:
+        """Print words for a person: on standard error where standard output has a file's text."""
+        print(words, file=sys.stderr if any(map(_is_stdout, self.paths)) else sys.stdout)
 
 
 def score(
@@ -124,7 +139,7 @@ def score(
     from pixelproof.scoring.plan import Plan
     from pixelproof.scoring.target import Preprocessing, Remote, TargetOptions
 
-    width, counts = _share(until), _counts(n)
+    width, counts, most = _share(until), _counts(n), _limit(fail_above)
     limits = (batch_size, width, worst, max_queries, max_seconds)
     plan = Plan(counts, values, area, draws, seed, *limits)
     shape = Preprocessing(side, fit, _numbers(mean, "mean"), _numbers(std, "std"), layout)
@@ -134,18 +149,28 @@ def score(
         _say_cost(images, plan)
     else:
         written = Written(json, csv, html, mlflow)
-        _check_pi(_score(target, images, plan, options, written), fail_above, counts)
+        _check_pi(_score(target, images, plan, options, written), most, counts, written)
 
 
-def _check_pi(result: "Score", most: float | None, counts: tuple[int, ...]) -> None:
-    """End with 1 where a Pi is above the limit, or one is missing."""
+def _limit(most: float | None) -> float | None:
+    if most is not None and not most >= 0:  # NaN is above nothing
+        raise ParameterError(f"--fail-above: expected a number from 0, got {most:g}")
+    return most
+
+
+def _check_pi(
+    result: "Score", most: float | None, counts: tuple[int, ...], written: Written
+) -> None:
+    """End with 1 where a Pi is above the limit, or the run was cut short."""
     if most is None:
         return
     drawn = {row.n for row in result.rows if not row.worst}
-    found = [f"{row.pi.value:.2f} at n = {row.n}" for row in result.above(most) if row.pi]
-    found += [f"unknown at n = {n}" for n in counts if n not in drawn]
-    if found:
-        print(f"\nPi is to be at most {most:g}: {', '.join(found)}")
+    failed = [f"{row.pi.value:.2f} at n = {row.n}" for row in result.above(most) if row.pi]
+    failed += [f"unknown at n = {n}" for n in counts if n not in drawn]
+    if result.ended:
+        failed.append(f"not done, as {result.ended}")
+    if failed:
+        written.say(f"\nPi is to be at most {most:g}: {', '.join(failed)}")
         raise typer.Exit(1)
 
 
@@ -161,33 +186,47 @@ def _score(
     from pixelproof.tracking.scored import log_score, model_target
 
     keep_memory()
-    outputs = [path for path in (written.json, written.csv, written.html) if path]
-    files.ensure_writable(*(path for path in outputs if not path.is_relative_to(DEVICES)))
+    files.ensure_writable(*written.files)
     model = find_target(target, options, {"models:": model_target, "runs:": model_target})
     pictures = find_pictures(images, None, model.side, model.fit)
     result = score_target(model, pictures, plan)
-    print(text(result, sys.stdout.isatty(), shutil.get_terminal_size((100, 24)).columns))
+    written.say(text(result, sys.stdout.isatty(), shutil.get_terminal_size((100, 24)).columns))
     if written.json:
         _write(written.json, files.json_text(result.as_json()) + "\n")
     if written.csv:
         _write(written.csv, result.as_csv())
     if written.html:
-        from pixelproof.scoring.page import write_page
+        from pixelproof.scoring.page import page
 
-        write_page(result, pictures, written.html)
+        _write(written.html, page(result, pictures))
     if written.mlflow:
-        print(f"Logged to MLflow: {log_score(result, outputs)}")
+        written.say(f"Logged to MLflow: {log_score(result, written.files)}")
     return result
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file, whole or not at all; a device, as /dev/stdout, is written to."""
+    """Write a file, whole or not at all; a device, a pipe and a link stay what they are."""
     from pixelproof.system import files
 
-    if path.is_relative_to(DEVICES):
+    if _is_stdout(path):  # opened anew, a file that it leads to would lose what it has
+        sys.stdout.write(text)
+    elif _is_kept(path):
         path.write_text(text, encoding="utf-8")
     else:
         files.write_text(path, text)
+
+
+def _is_stdout(path: Path) -> bool:
+    """Whether a path is another name of standard output, as /dev/stdout."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(1))
+    except OSError:  # there is no such file, or no standard output
+        return False
+
+
+def _is_kept(path: Path) -> bool:
+    """Whether a path is there and a file is not to take its place."""
+    return path.is_symlink() or (path.exists() and not path.is_file() and not path.is_dir())
 
 
 def _say_cost(images: Path, plan: "Plan") -> None:
@@ -238,9 +277,11 @@ def _classes(text: str | None) -> tuple[str, ...] | None:
         from pixelproof.data.imagenet import imagenet_classes
 
         return imagenet_classes()
-    if Path(text).is_file():
-        return tuple(line for line in Path(text).read_text(encoding="utf-8").splitlines() if line)
-    return tuple(word.strip() for word in text.split(","))
+    try:
+        lines = Path(text).read_text(encoding="utf-8").splitlines()
+    except OSError:  # no file, or too long for the name of one
+        return tuple(word.strip() for word in text.split(","))
+    return tuple(line for line in lines if line)
 
 
 def _share(text: str | None) -> float | None:

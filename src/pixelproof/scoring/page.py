@@ -4,7 +4,6 @@ import base64
 import io
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 import jinja2
 import numpy as np
@@ -17,7 +16,6 @@ from pixelproof.scoring.pictures import Pictures
 from pixelproof.scoring.result import Flip, Score
 from pixelproof.scoring.target import UInt8
 from pixelproof.scoring.terminal import bounded, bounded_number, changed, facts, headline
-from pixelproof.system import files
 
 REPORT = "page.html.jinja"  # of `reporting`, whose style and pictures this page shares
 LINE = 480.0  # units of the plot's width
@@ -42,13 +40,12 @@ class Shown:
     frames: str
 
 
-def write_page(score: Score, pictures: Pictures, path: Path) -> None:
-    """Write the page, whole or not at all.
+def page(score: Score, pictures: Pictures) -> str:
+    """The page, as HTML.
 
     Args:
         score: The answer.
         pictures: That it was made from; those that flip are read again.
-        path: Of the HTML file.
     """
     loader = jinja2.ChoiceLoader(
         [
@@ -67,7 +64,7 @@ def write_page(score: Score, pictures: Pictures, path: Path) -> None:
     report, _, _ = loader.get_source(environment, REPORT)
     style = re.search(r"<style>.*?</style>", report, re.DOTALL)
     assert style is not None, "the report has a style"
-    page = environment.get_template("score.html.jinja").render(
+    return environment.get_template("score.html.jinja").render(
         score=score,
         style=style[0],
         headline=headline(score),
@@ -80,7 +77,6 @@ def write_page(score: Score, pictures: Pictures, path: Path) -> None:
         shown=[_shown(flip, score, pictures) for flip in score.flips],
         reason="",  # what the report's template is imported with
     )
-    files.write_text(path, page)
 
 
 def _line(interval: Interval, most: float) -> dict[str, float]:

@@ -2,9 +2,11 @@
 
 import csv
 import json
+import os
 import re
 import shutil
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -82,9 +84,29 @@ def test_what_is_written_agrees(folder: Path, capsys: pytest.CaptureFixture[str]
     assert "<style>" in page
 
 
-def test_a_device_is_written_to(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert main([*MODEL, "--n", "40", "--csv", "/dev/fd/1"]) == 0
-    assert "model.onnx,stuck,40,stuck,16,24,8,192," in capfd.readouterr().out
+def test_standard_output_has_the_file_alone(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*MODEL, "--n", "40", "--json", "/dev/fd/1", "--fail-above", "0.001"]) == 1
+    out, err = capfd.readouterr()
+    assert json.loads(out)["rows"][0]["n"] == 40
+    assert "40 stuck pixels" in err
+    assert "Pi is to be at most 0.001: " in err
+
+
+@pytest.mark.parametrize("form", ["--json", "--csv", "--html"])
+def test_a_pipe_and_a_link_are_written_to(folder: Path, form: str) -> None:
+    pipe, link = folder / "pipe", folder / "link"
+    os.mkfifo(pipe)
+    link.symlink_to("behind")
+    with ThreadPoolExecutor(1) as reader:
+        text = reader.submit(pipe.read_text, encoding="utf-8")
+        assert main([*MODEL, "--n", "40", form, str(pipe)]) == 0
+        assert "stuck" in text.result()
+    assert main([*MODEL, "--n", "40", form, str(link)]) == 0
+    assert "stuck" in (folder / "behind").read_text()
+    assert pipe.is_fifo()
+    assert link.is_symlink()
 
 
 def test_names_are_escaped_on_the_page(folder: Path) -> None:
@@ -103,6 +125,19 @@ def test_a_limit_of_pi_is_an_exit_code(folder: Path, capsys: pytest.CaptureFixtu
     short = ["--n", "40", "--until", "10%", "--max-queries", "30"]
     assert main([*MODEL, *short, "--fail-above", "1000"]) == 1
     assert "unknown at n = 40" in capsys.readouterr().out
+    few = ["--n", "40", "--batch-size", "4", "--max-queries", "60"]
+    assert main([*MODEL, *few, "--fail-above", "1000"]) == 1
+    assert "not done, as the limit of 60 queries bought" in capsys.readouterr().out
+
+
+def test_many_classes_are_no_name_of_a_file(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ",".join(f"a class with a long name {at}" for at in range(200))
+    assert main([*MODEL[:3], "--classes", names]) == 3
+    assert "expected scores of its 200 classes, got 3" in capsys.readouterr().err
+    Path("names.txt").write_text("dark\nlight\nmixed\n")
+    assert main([*MODEL[:3], "--classes", "names.txt", "--n", "40"]) == 0
 
 
 @pytest.mark.parametrize(
@@ -111,6 +146,7 @@ def test_a_limit_of_pi_is_an_exit_code(folder: Path, capsys: pytest.CaptureFixtu
         (("--n", "4,x"), 2, "--n: expected whole numbers with commas, got '4,x'"),
         (("--mean", "x"), 2, "--mean: expected numbers with commas, got 'x'"),
         (("--device", "tpu"), 2, "expected a device of ONNX Runtime"),
+        (("--fail-above", "nan"), 2, "--fail-above: expected a number from 0, got nan"),
         (("--until", "much"), 2, "--until: expected 10% or 0.1, got 'much'"),
         (("--n", "999"), 2, "on images of side 16"),
         (("--json", "model.onnx/a.json"), 3, "cannot be written"),
