@@ -1,6 +1,7 @@
 """The images to score: found first, read when they are needed."""
 
 import csv
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,6 +146,23 @@ def _manifest(folder: Path, side: int | None) -> Pictures:
     )
 
 
+def _names(labels: Any, count: int) -> list[str]:
+    """Labels as text: a list, an array or a tensor of names or of whole numbers."""
+    given = list(labels.tolist() if hasattr(labels, "tolist") else labels)
+    if len(given) != count:
+        raise ParameterError(f"labels: expected {count}, one an image, got {len(given)}")
+    return [label if isinstance(label, str) else _index(label) for label in given]
+
+
+def _index(label: Any) -> str:
+    try:
+        return str(operator.index(label))
+    except TypeError:
+        raise ParameterError(
+            f"labels: expected names or indices of classes, got {label!r}"
+        ) from None
+
+
 def _array(images: Any, labels: Sequence[Any] | None, side: int | None) -> Pictures:
     array = np.asarray(images.cpu() if hasattr(images, "cpu") else images)
     if array.ndim == 4 and array.shape[1] != 3 and array.shape[3] == 3:
@@ -159,9 +177,7 @@ def _array(images: Any, labels: Sequence[Any] | None, side: int | None) -> Pictu
         raise ParameterError(
             f"images: expected squares of side {side or 'H'}, got {height}x{width}"
         )
-    if labels is not None and len(labels) != len(array):
-        raise ParameterError(f"labels: expected {len(array)}, one an image, got {len(labels)}")
-    named = None if labels is None else [str(label) for label in labels]
+    named = None if labels is None else _names(labels, len(array))
     names = [str(at) for at in range(len(array))]
 
     def read(at: int) -> UInt8:

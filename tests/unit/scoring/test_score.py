@@ -72,6 +72,24 @@ def test_without_labels_the_own_answers_stand_for_them() -> None:
     )
 
 
+@pytest.mark.parametrize("form", [torch.tensor, np.array, list, tuple])
+def test_labels_come_in_any_form(form: Callable[[Any], Any]) -> None:
+    indices = [scored.CLASSES.index(name) for name in TRUTH]
+    asked: Any = {"n": 8, "draws": 2}
+    expected = score(scored.scores, IMAGES, TRUTH, **asked, classes=scored.CLASSES)
+    assert score(scored.scores, IMAGES, form(indices), **asked).rows == expected.rows
+    tensors = [torch.tensor(index) for index in indices]
+    assert score(scored.scores, IMAGES, tensors, **asked).rows == expected.rows
+
+
+@pytest.mark.parametrize(
+    "labels", [torch.zeros(24), [None] * 24, np.zeros((24, 3), int), [[1]] * 24]
+)
+def test_labels_of_another_kind_are_one_line(labels: Any) -> None:
+    with pytest.raises(ParameterError, match="labels: expected names or indices of classes, got"):
+        score(scored.scores, IMAGES, labels)
+
+
 def test_a_flip_is_one() -> None:
     result = score(scored.scores, IMAGES, TRUTH, n=(8, 40), draws=3, classes=scored.CLASSES)
     assert result.flips
