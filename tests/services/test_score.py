@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -25,7 +25,7 @@ from pixelproof.scoring.pictures import find_pictures
 from pixelproof.scoring.plan import REPEATED, Plan
 from pixelproof.scoring.result import Score
 from pixelproof.scoring.score import score_target
-from pixelproof.scoring.target import Preprocessing, Remote, TargetOptions
+from pixelproof.scoring.target import Layout, Preprocessing, Remote, TargetOptions
 from pixelproof.scoring.targets import find_target
 from tests.support import scored
 from tests.support.tiny_network import TinyNetwork
@@ -48,6 +48,8 @@ class Server:
         self.hold = threading.Event()  # requests wait for it
         self.hold.set()
         self.headers: list[Any] = []
+        self.paths: list[str] = []
+        self.scores: Callable[[Any], Any] = scored.scores
         self.retry_after: int | None = None  # seconds
         self.lock = threading.Lock()
 
@@ -60,7 +62,7 @@ class Server:
             if self.dead_after is not None and self.requests > self.dead_after:
                 return 503, "text/plain", b"out of order"
             self.asked.update(hashlib.sha256(image.tobytes()).hexdigest() for image in images)
-        predictions = scored.scores(images).tolist()
+        predictions = self.scores(images).tolist()
         return 200, "application/json", json.dumps({"predictions": predictions}).encode()
 
 
@@ -74,6 +76,7 @@ def serving() -> Iterator[tuple[Server, str]]:
                 state.at_once += 1
                 state.most_at_once = max(state.most_at_once, state.at_once)
                 state.headers.append(self.headers)
+                state.paths.append(self.path)
             body = self.rfile.read(int(self.headers["content-length"]))
             status, kind, content = state.answer(body)
             state.hold.wait()
@@ -113,10 +116,11 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-def ask(url: Any, folders: Path, plan: Plan = PLAN, **remote: Any) -> Score:
-    options = TargetOptions(
-        Preprocessing(side=scored.SIDE), scored.CLASSES, "cpu", remote=Remote(**{**QUICK, **remote})
-    )
+def ask(
+    url: Any, folders: Path, plan: Plan = PLAN, layout: Layout | None = None, **remote: Any
+) -> Score:
+    shape = Preprocessing(side=scored.SIDE, layout=layout)
+    options = TargetOptions(shape, scored.CLASSES, "cpu", remote=Remote(**{**QUICK, **remote}))
     target = find_target(url, options)
     return score_target(target, find_pictures(folders, None, target.side, target.fit), plan)
 
@@ -126,11 +130,10 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return scored.write_folders(tmp_path_factory.mktemp("images"))
 
 
-def check_each_asked_once(state: Server, result: Score) -> None:
-    """Each image once, and those that were asked for again to see whether the answer stays."""
-    assert sum(count - 1 for count in state.asked.values()) == REPEATED
-    assert sum(state.asked.values()) == result.queries
-    assert max(state.asked.values()) == 2
+def check_each_asked_once(state: Server, runs: int = 1) -> None:
+    """Each image once, but those by which each run sees whether the answers stay."""
+    assert sum(count - 1 for count in state.asked.values()) == runs * REPEATED
+    assert max(state.asked.values()) == 1 + runs
 
 
 def test_a_server_gives_the_counts_of_the_function(
@@ -139,7 +142,8 @@ def test_a_server_gives_the_counts_of_the_function(
     state, url = server
     result = ask(url, folders, concurrency=3)
     assert result.rows == ask("tests.support.scored:scores", folders).rows
-    check_each_asked_once(state, result)
+    check_each_asked_once(state)
+    assert sum(state.asked.values()) == result.queries
     assert state.most_at_once <= 3
     assert not list((tmp_path / "cache").rglob("*.sqlite*")), "a finished run leaves no ledger"
 
@@ -149,20 +153,67 @@ def test_a_ledger_with_a_name_stays_and_answers(
 ) -> None:
     state, url = server
     first = ask(url, folders, ledger=tmp_path / "answers.sqlite")
-    asked = state.requests
     again = ask(url, folders, ledger=tmp_path / "answers.sqlite")
-    assert state.requests == asked
+    check_each_asked_once(state, runs=2)
     assert again.rows == first.rows
     assert any(f"{tmp_path / 'answers.sqlite'}" in note for note in again.notes)
     with serving() as (_, other), pytest.raises(DataError, match="expected the answers of"):
         ask(other, folders, ledger=tmp_path / "answers.sqlite")
 
 
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize("bad", ["changing", "nan"])
+def test_a_repaired_server_is_asked_anew(
+    server: tuple[Server, str], folders: Path, tmp_path: Path, named: bool, bad: str
+) -> None:
+    state, url = server
+    ledger = tmp_path / "answers.sqlite" if named else None
+    state.scores = (
+        scored.changing() if bad == "changing" else lambda images: np.full((len(images), 3), np.nan)
+    )
+    with pytest.raises(PixelproofError, match="differently|finite") as error:
+        ask(url, folders, ledger=ledger)
+    assert (f"its answers stay in {ledger}: delete it" in str(error.value)) == named
+    state.scores = scored.scores
+    if named and bad == "changing":
+        with pytest.raises(DataError, match="differently"):
+            ask(url, folders, ledger=ledger)
+        (tmp_path / "answers.sqlite").unlink()
+    expected = ask("tests.support.scored:scores", folders)
+    assert ask(url, folders, ledger=ledger).rows == expected.rows
+
+
+def test_a_ledger_knows_the_order_of_the_axes(
+    server: tuple[Server, str], folders: Path, tmp_path: Path
+) -> None:
+    state, url = server
+    state.scores = lambda images: scored.scores(
+        images if images.shape[3] == 3 else images.transpose(0, 2, 3, 1)
+    )
+    ask(url, folders, ledger=tmp_path / "answers.sqlite")
+    before = sum(state.asked.values())
+    ask(url, folders, layout="nchw", ledger=tmp_path / "answers.sqlite")
+    assert sum(state.asked.values()) == 2 * before
+
+
+def test_a_key_in_the_address_is_sent_and_never_shown(
+    server: tuple[Server, str], folders: Path, tmp_path: Path
+) -> None:
+    state, url = server
+    result = ask(f"{url}?api_key=SECRET", folders)
+    assert all(path.endswith("/invocations?api_key=SECRET") for path in state.paths)
+    assert "SECRET" not in json.dumps(result.as_json())
+    state.replies = [(404, "text/plain", b"no /invocations?api_key=SECRET here")]
+    with pytest.raises(ServiceError, match="answers 404: no /invocations") as error:
+        ask(f"{url}?api_key=SECRET", folders, concurrency=1)
+    assert "SECRET" not in str(error.value)
+
+
 def test_busy_servers_are_asked_again(server: tuple[Server, str], folders: Path) -> None:
     state, url = server
     state.replies = [(429, "text/plain", b"slow down"), (500, "text/plain", b""), (503, "", b"")]
-    result = ask(url, folders, concurrency=1, retries=3)
-    check_each_asked_once(state, result)
+    ask(url, folders, concurrency=1, retries=3)
+    check_each_asked_once(state)
 
 
 @pytest.mark.parametrize("worst", [0, 5])
@@ -179,8 +230,7 @@ def test_a_server_that_dies_midway_is_asked_for_the_rest(
     state.dead_after = None
     result = ask(url, folders, plan)
     assert any("answers of an earlier run" in note for note in result.notes)
-    assert max(state.asked.values()) == 2
-    assert sum(count - 1 for count in state.asked.values()) == REPEATED
+    check_each_asked_once(state, runs=2)
     assert result.rows == ask("tests.support.scored:scores", folders, plan).rows
 
 
@@ -190,12 +240,17 @@ def command_line(url: str, folders: Path) -> list[str]:
     return [sys.executable, "-m", "pixelproof.cli", *words]
 
 
-def test_a_run_that_waits_for_a_busy_server_can_be_stopped(
-    server: tuple[Server, str], folders: Path
+@pytest.mark.parametrize("busy", [True, False])
+def test_a_run_that_waits_for_a_busy_server_or_for_its_rate_can_be_stopped(
+    server: tuple[Server, str], folders: Path, busy: bool
 ) -> None:
     state, url = server
-    state.dead_after, state.retry_after = 0, 3600
-    process = subprocess.Popen(command_line(url, folders), stderr=subprocess.PIPE, text=True)
+    command = command_line(url, folders)
+    if busy:
+        state.dead_after, state.retry_after = 0, 3600
+    else:
+        command += ["--rate", "0.001"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     wait(lambda: state.requests > 0 or process.poll() is not None)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=50)  # it would wait for five minutes
@@ -217,7 +272,7 @@ def test_a_run_that_is_stopped_asks_nothing_twice(
     assert process.returncode == 128 + signal.SIGTERM
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert "answers of an earlier run" in done.stdout
-    assert sum(count - 1 for count in state.asked.values()) == REPEATED
+    check_each_asked_once(state, runs=2)
 
 
 @pytest.mark.parametrize(
@@ -225,8 +280,8 @@ def test_a_run_that_is_stopped_asks_nothing_twice(
     [
         ((200, "text/html", b"<html>\n Sign in"), "expected JSON with predictions, got text/html"),
         ((200, "application/json", b'{"error": 1}'), "expected a list of predictions"),
-        ((200, "application/json", b'{"predictions": [[1, 2, 3]]}'), "expected 4 predictions"),
-        ((200, "application/json", b'{"predictions": [[1, NaN, 3]]}'), "expected 4 predictions"),
+        ((200, "application/json", b'{"predictions": [[1, 2, 3]]}'), "expected 4 answers"),
+        ((200, "application/json", b'{"predictions": [[1, NaN, 3]]}'), "expected 4 answers"),
         ((400, "application/json", b'{"message":\n "bad shape"}'), 'answers 400: {"message": "bad'),
         ((302, "text/html", b"elsewhere"), "answers 302"),
     ],

@@ -19,6 +19,10 @@ def default_path(server: str) -> Path:
     return cache / "pixelproof" / "score" / f"{name}.sqlite"
 
 
+class LedgerError(DataError):
+    """A ledger cannot be used; the answers themselves are as they must be."""
+
+
 class AnswerLedger:
     """A file of answers; what was kept before a process was killed is there."""
 
@@ -30,7 +34,7 @@ class AnswerLedger:
             server: Whose answers it holds.
 
         Raises:
-            DataError: It cannot be written, is another file, or holds another server's answers.
+            LedgerError: It cannot be written, is another file, or holds another server's answers.
         """
         self.path = path
         try:
@@ -39,10 +43,10 @@ class AnswerLedger:
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute(_FORMAT)
         except (sqlite3.Error, OSError) as error:
-            raise DataError(f"{path}: expected a ledger of answers: {error}") from None
+            raise LedgerError(f"{path}: expected a ledger of answers: {error}") from None
         owner = self.find([b"server"]).get(b"server")
         if owner not in (None, server):
-            raise DataError(f"{path}: expected the answers of {server}, got those of {owner}")
+            raise LedgerError(f"{path}: expected the answers of {server}, got those of {owner}")
         self.keep([(b"server", server)])
         (rows,) = self._database.execute("SELECT COUNT(*) FROM answers").fetchone()
         self.found = int(rows) - 1
@@ -62,14 +66,14 @@ class AnswerLedger:
         """Write answers down, by question.
 
         Raises:
-            DataError: The disk is full.
+            LedgerError: The disk is full.
         """
         try:
             self._database.execute("BEGIN")
             self._database.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?)", rows)
             self._database.execute("COMMIT")
         except sqlite3.Error as error:
-            raise DataError(f"{self.path}: cannot be written: {error}") from None
+            raise LedgerError(f"{self.path}: cannot be written: {error}") from None
 
     def close(self, delete: bool) -> None:
         """Close the file, and delete it where it has served its purpose."""

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import urllib3
 
-from pixelproof.errors import DataError, ParameterError, ServiceError, one_line
+from pixelproof.errors import ParameterError, ServiceError, one_line
 from pixelproof.scoring.answer_ledger import AnswerLedger, default_path
+from pixelproof.scoring.answers import read_answers
 from pixelproof.scoring.target import (
     Layout,
     Remote,
@@ -38,7 +39,7 @@ def remote_target(url: str, options: TargetOptions) -> Target:
 
     Raises:
         ParameterError: The address is none, or the options do not go with a server.
-        DataError: The ledger cannot be opened.
+        LedgerError: The ledger cannot be used.
     """
     asked = options.preprocessing
     refuse_normalisation(asked, _plain(url))
@@ -53,13 +54,19 @@ def remote_target(url: str, options: TargetOptions) -> Target:
         again=server.ask_again,
         close=server.close,
         kept=server.kept,
+        remedy=server.remedy,
     )
 
 
-def _plain(url: str) -> str:
+def _without_name(url: str) -> str:
     """An address without the name and the password in it."""
     parts = urllib.parse.urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def _plain(url: str) -> str:
+    """An address as it may be shown: without name, password and query, which may hold a key."""
+    return urllib.parse.urlsplit(_without_name(url))._replace(query="", fragment="").geturl()
 
 
 class _Server:
@@ -67,7 +74,8 @@ class _Server:
 
     def __init__(self, url: str, remote: Remote, layout: Layout) -> None:
         self.source, self.layout, self.remote = _plain(url), layout, remote
-        parts = urllib.parse.urlsplit(url)
+        self._address, parts = _without_name(url), urllib.parse.urlsplit(url)
+        self._secret = parts.query
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ParameterError(f"expected http(s)://HOST/invocations, got {self.source}")
         self._headers = {"content-type": "application/json", "accept": "application/json"}
@@ -94,9 +102,9 @@ class _Server:
                 retry_after_max=LONGEST_WAIT,
             ),
         )
-        self._pace = _Pace(remote.rate)
+        self._pace = _Pace(remote.rate, self._ended)
         self._threads = ThreadPoolExecutor(remote.concurrency)
-        path = remote.ledger or default_path(f"{self.source} {layout}")
+        path = remote.ledger or default_path(self._address)
         self._ledger = AnswerLedger(path, self.source)
 
     @property
@@ -105,24 +113,34 @@ class _Server:
         found = self._ledger.found
         return f"{found} answers of an earlier run lie in {self._ledger.path}" if found else ""
 
+    @property
+    def remedy(self) -> str:
+        """What to do where the answers are wrong, in words; nothing where none stay."""
+        path = self.remote.ledger
+        return f"its answers stay in {path}: delete it once the server is repaired" if path else ""
+
     def ask(self, images: UInt8) -> list[Any]:
         """The predictions for (B, 3, H, W) images, each asked for once in all runs."""
-        return self._ask(images, b"")
-
-    def ask_again(self, images: UInt8) -> list[Any]:
-        """The predictions for images that were asked for before, asked for once more."""
-        return self._ask(images, b"again")
-
-    def _ask(self, images: UInt8, which: bytes) -> list[Any]:
-        questions = [hashlib.sha256(which + image.tobytes()).digest() for image in images]
+        layout = self.layout.encode()
+        questions = [hashlib.sha256(layout + image.tobytes()).digest() for image in images]
         answers = self._ledger.find(questions)
         # By question: an image that stands twice in a batch is asked for once.
         new = {each: at for at, each in enumerate(questions) if each not in answers}
         answers |= self._request(images, list(new), list(new.values()))
         return [json.loads(answers[each]) for each in questions]
 
+    def ask_again(self, images: UInt8) -> list[Any]:
+        """The predictions for images that were asked for before, of the server as it is now."""
+        questions = [b"%d" % at for at in range(len(images))]
+        answers = self._request(images, questions, range(len(images)), keeps=False)
+        return [json.loads(answers[each]) for each in questions]
+
     def _request(
-        self, images: UInt8, questions: Sequence[bytes], rows: Sequence[int]
+        self,
+        images: UInt8,
+        questions: Sequence[bytes],
+        rows: Sequence[int],
+        keeps: bool = True,
     ) -> dict[bytes, str]:
         """Ask for images; what comes is kept at once, also where another request fails."""
         size = self.remote.images
@@ -135,7 +153,8 @@ class _Server:
         def keep(future: Future[list[str]]) -> None:
             start = futures[future]
             came = list(zip(questions[start : start + size], future.result(), strict=True))
-            self._ledger.keep(came)
+            if keeps:
+                self._ledger.keep(came)
             answers.update(came)
 
         try:
@@ -157,7 +176,7 @@ class _Server:
         self._pace.wait()
         try:
             reply = self._pool.request(
-                "POST", self.source, body=body, headers=self._headers, preload_content=True
+                "POST", self._address, body=body, headers=self._headers, preload_content=True
             )
         except urllib3.exceptions.HTTPError as error:
             reason = getattr(error, "reason", None) or error
@@ -175,21 +194,19 @@ class _Server:
         if not isinstance(predictions, list):
             got = _start(reply.data)
             raise ServiceError(self._stopped(f"expected a list of predictions, got {got}"))
-        if len(predictions) != len(images):
-            raise DataError(
-                f"{self.source}: expected {len(images)} predictions for {len(images)} images, "
-                f"got {len(predictions)}"
-            )
+        read_answers(predictions, len(images), self.source)  # what is wrong is not kept
         return [json.dumps(one) for one in predictions]
 
     def _stopped(self, words: str) -> str:
         kept = f"its answers so far are kept in {self._ledger.path}; the same command goes on there"
+        if self._secret:  # a page about an error may repeat the address
+            words = words.replace(self._secret, "…")
         return one_line(f"{self.source}: {words}; {kept}")
 
-    def close(self, done: bool) -> None:
-        """End: once the work is done, a ledger that nobody has named is of no more use."""
+    def close(self, used: bool) -> None:
+        """End: a ledger that nobody has named is deleted once it is of no more use."""
         self._threads.shutdown(cancel_futures=True)
-        self._ledger.close(delete=done and self.remote.ledger is None)
+        self._ledger.close(delete=used and self.remote.ledger is None)
 
 
 def _start(data: bytes) -> str:
@@ -227,14 +244,19 @@ class _Retry(urllib3.Retry):
 class _Pace:
     """Holds requests back so that no more than a number start in a second."""
 
-    def __init__(self, rate: float | None) -> None:
-        self._gap = 1 / rate if rate else 0.0
+    def __init__(self, rate: float | None, ended: threading.Event) -> None:
+        self._gap, self._ended = 1 / rate if rate else 0.0, ended
         self._next = time.monotonic()
         self._lock = threading.Lock()
 
     def wait(self) -> None:
-        """Return when the next request may start."""
+        """Return when the next request may start.
+
+        Raises:
+            ServiceError: The work has ended meanwhile.
+        """
         with self._lock:
             start = max(self._next, time.monotonic())
             self._next = start + self._gap
-        time.sleep(max(0.0, start - time.monotonic()))
+        if self._ended.wait(max(0.0, start - time.monotonic())):
+            raise ServiceError("the work has ended")

@@ -9,8 +9,9 @@ import numpy as np
 from pixelproof.core.statistics.groups import Groups, as_groups
 from pixelproof.core.statistics.intervals import rate_interval
 from pixelproof.core.statistics.margin_sampling import relative_width
-from pixelproof.errors import DataError, ParameterError
+from pixelproof.errors import DataError, NumericalError, ParameterError
 from pixelproof.params.validation import nearest
+from pixelproof.scoring.answer_ledger import LedgerError
 from pixelproof.scoring.draws import Flips, measure_draws, rows_of, without_pixels
 from pixelproof.scoring.pictures import Pictures, find_pictures
 from pixelproof.scoring.plan import Meter, Plan
@@ -121,15 +122,23 @@ def score_target(target: Target, pictures: Pictures, plan: Plan) -> Score:
         DataError: The images or the model's answers are not what they must be.
         ServiceError: A server stops answering.
     """
-    done = False
+    used = False
     try:
         plan.check_side(pictures.side)
         with progress(plan.total(len(pictures)), "score", "queries") as update:
             result = _measure(Subjects(target, pictures, Meter(plan, update), plan.seed), plan)
-        done = result.ended is None
+        used = result.ended is None
         return result
+    except LedgerError:
+        raise
+    except (DataError, NumericalError) as error:
+        used = True  # a repaired model is asked anew
+        if not target.remedy:
+            raise
+        kind = NumericalError if isinstance(error, NumericalError) else DataError
+        raise kind(f"{error}; {target.remedy}") from error
     finally:
-        target.close(done)
+        target.close(used)
 
 
 def _measure(subjects: Subjects, plan: Plan) -> Score:

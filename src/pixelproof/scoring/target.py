@@ -98,8 +98,9 @@ class Target:
             differentiated.
         words: What is done to an image, for the result.
         again: Asks for images that were asked for before, where `ask` remembers them.
-        close: Ends what it holds open; is told whether the work is done.
+        close: Ends what it holds open; is told whether what it remembers has been used.
         kept: What an earlier, interrupted run has left, in words.
+        remedy: What to do, where its answers are wrong, about those that stay, in words.
     """
 
     source: str
@@ -111,8 +112,9 @@ class Target:
     gradient: bool = False
     words: str = ""
     again: Callable[[Any], Any] | None = None
-    close: Callable[[bool], object] = lambda done: None
+    close: Callable[[bool], object] = lambda used: None
     kept: str = ""
+    remedy: str = ""
 
     def place(self, images: UInt8) -> Any:
         """The images where the model wants them: an array, or a tensor on its device."""

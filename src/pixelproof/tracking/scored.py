@@ -55,7 +55,7 @@ def model_target(uri: str, options: TargetOptions) -> Target:
         folder.cleanup()
         raise
     # Another's code may read its files later.
-    return replace(target, close=lambda done: folder.cleanup())
+    return replace(target, close=lambda used: folder.cleanup())
 
 
 def _loaded(uri: str, folder: Path, options: TargetOptions) -> Target:
