@@ -38,7 +38,9 @@ Until: TypeAlias = Annotated[
 Worst: TypeAlias = Annotated[
     int, typer.Option(help="Queries an image and n for the worst pixels; 0: random ones alone.")
 ]
-Queries: TypeAlias = Annotated[int, typer.Option(help="The most images to ask for.")]
+Queries: TypeAlias = Annotated[
+    int, typer.Option(help="The most images to ask for; one is asked for in any case.")
+]
 Seconds: TypeAlias = Annotated[float | None, typer.Option(help="The most seconds.")]
 Dry: TypeAlias = Annotated[bool, typer.Option("--dry-run", help="Say what it would cost.")]
 Side: TypeAlias = Annotated[int | None, typer.Option(help="Side of the images; by the model.")]
@@ -232,16 +234,20 @@ def _is_kept(path: Path) -> bool:
 def _say_cost(images: Path, plan: "Plan") -> None:
     """What a run would ask for, without the model."""
     from pixelproof.scoring.pictures import find_pictures
-    from pixelproof.scoring.plan import SEARCHED
+    from pixelproof.scoring.plan import SEARCHED, repeated
 
     pictures = find_pictures(images, None, None, "stretch")
     count, most = len(pictures), plan.max_queries
+    again = repeated(min(count, plan.batch_size))
     if plan.until is not None:
-        words = f"{count:,} queries of unchanged images, then as many as it takes"
+        words = (
+            f"{plan.cost(count):,} queries of unchanged images, {again} of them twice, then as "
+            "many as it takes"
+        )
     else:
-        words = f"at most {plan.cost(count):,} queries"
-        words += (
-            f": {count:,} images, {plan.draws} draws at each of {len(plan.n)} numbers of pixels"
+        words = (
+            f"at most {plan.cost(count):,} queries: {count:,} images, {again} of them twice, "
+            f"{plan.draws} draws at each of {len(plan.n)} numbers of pixels"
         )
     if plan.worst:
         words += (

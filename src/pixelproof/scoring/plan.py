@@ -1,8 +1,10 @@
 """What is asked for: which changes, how many of them, and for how much."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from pixelproof.core.pixel_changes import parse_values
 from pixelproof.core.pixel_index import pixel_index
@@ -25,8 +27,8 @@ class Plan:
         draws: Random draws an image, at each n.
         seed: Of the draws.
         batch_size: The most images that a local model is asked for at once.
-        until: The relative half-width of the 95 % interval at which to stop, 0.1 for ±10 %; None:
-            `draws` draws of each image.
+        until: The relative half-width of the 95 % interval at which to stop, 0.1 for ±10 %; asks
+            for a limit beside it. None: `draws` draws of each image.
         worst: How often a search for the worst pixels asks for an image at each n; 0: no search.
         max_queries: The most images that the model is asked for, unchanged ones too; None: no
             limit.
@@ -59,9 +61,15 @@ class Plan:
             raise ParameterError(f"n: expected growing numbers from 1, got {list(self.n)}")
         if self.until is not None and not 0 < self.until < 1:
             raise ParameterError(f"until: expected a share between 0 and 1, got {self.until:g}")
-        for name, most in (("queries", self.max_queries), ("seconds", self.max_seconds)):
-            if most is not None and most <= 0:
+        limits = {"queries": self.max_queries, "seconds": self.max_seconds}
+        for name, most in limits.items():
+            if most is not None and not 0 < most < math.inf:
                 raise ParameterError(f"max {name}: expected a number above 0, got {most}")
+        if self.until is not None and set(limits.values()) == {None}:
+            raise ParameterError(
+                "until: expected a limit of queries or seconds beside it, got none: where nothing "
+                "flips, no interval is narrow enough"
+            )
 
     def check_side(self, side: int) -> None:
         """Check that the changes have room in images of a side.
@@ -76,12 +84,13 @@ class Plan:
 
     @property
     def queries_an_image(self) -> int:
-        """How often the model is asked for an image that it gets right: unchanged, then changed."""
-        return 1 + self.draws * len(self.n)
+        """The most queries for an image as it is read: unchanged; without `until` changed, too."""
+        return 1 if self.until else 1 + self.draws * len(self.n)
 
     def cost(self, images: int) -> int:
-        """The most queries for a number of images; with `until`, for the unchanged ones."""
-        return images * (1 if self.until else self.queries_an_image)
+        """The most queries for a number of images, some twice; with `until`, for unchanged ones."""
+        again = repeated(min(images, self.batch_size))
+        return images * self.queries_an_image + again
 
     def total(self, images: int) -> int:
         """About how many queries a run takes, for its progress."""
@@ -94,6 +103,13 @@ class Plan:
 def repeated(images: int) -> int:
     """How many images of a first batch are asked for twice: too few to be the same batch again."""
     return min(REPEATED, max(1, images // 2))
+
+
+class End(NamedTuple):
+    """Where a budget, or a share of it, is used up; infinite where there is no limit."""
+
+    queries: float
+    seconds: float
 
 
 class Meter:
@@ -120,21 +136,35 @@ class Meter:
         self.queries += queries
         self.update(queries)
 
-    def affordable(self, queries: int) -> int:
-        """As many of these queries as the budget allows, by the rate of those so far."""
-        plan = self.plan
-        if plan.max_queries is not None:
-            queries = min(queries, plan.max_queries - self.queries)
-        if plan.max_seconds is not None:
-            left = max(0.0, plan.max_seconds - self.seconds)
-            rate = self.queries / self.seconds if self.queries else float(plan.batch_size)
-            queries = min(queries, int(rate * left)) if left else 0
-        return max(0, queries)
+    def share(self, parts: int) -> End:
+        """The end of the first of equal parts of what is left."""
+        plan, now = self.plan, End(self.queries, self.seconds)
+        queries = None if plan.max_queries is None else plan.max_queries - now.queries
+        seconds = None if plan.max_seconds is None else plan.max_seconds - now.seconds
+        return End(
+            math.inf if queries is None else now.queries + math.ceil(queries / parts),
+            math.inf if seconds is None else now.seconds + seconds / parts,
+        )
+
+    def affordable(self, queries: int, end: End | None = None) -> int:
+        """As many of these queries as the budget allows, by the rate of those so far.
+
+        Args:
+            queries: That are wished for.
+            end: Of a share of the budget; None is the end of the whole.
+        """
+        end = end or self.share(1)
+        left = max(0.0, end.seconds - self.seconds)
+        if math.isfinite(left):
+            rate = self.queries / self.seconds if self.queries else float(self.plan.batch_size)
+            queries = min(queries, int(rate * left))
+        return max(0, int(min(queries, end.queries - self.queries)))
 
     def batch(self) -> int:
         """How many images the next batch may have."""
-        plan = self.plan
-        return self.affordable(plan.cost(plan.batch_size)) // plan.cost(1)
+        size, price = self.plan.batch_size, self.plan.queries_an_image
+        again = 0 if self.queries else repeated(size)  # only images of the first batch
+        return max(0, self.affordable(size * price + again) - again) // price
 
     @property
     def limit(self) -> str | None:

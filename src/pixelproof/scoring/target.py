@@ -39,6 +39,10 @@ class Preprocessing:
     std: tuple[float, ...] | None = None
     layout: Layout | None = None
 
+    def __post_init__(self) -> None:
+        if self.side is not None and self.side < 1:
+            raise ParameterError(f"side: expected a number of pixels from 1, got {self.side}")
+
 
 @dataclass(frozen=True)
 class Remote:

@@ -11,7 +11,7 @@ from pixelproof.core.pixel_changes import Changes, apply_in_place, draw_changes
 from pixelproof.core.statistics import margin_sampling as sampling
 from pixelproof.scoring.answers import Int64
 from pixelproof.scoring.draws import Flips
-from pixelproof.scoring.plan import FIRST_ROUND, Plan
+from pixelproof.scoring.plan import FIRST_ROUND, End, Plan
 from pixelproof.scoring.result import Row, pi_of
 from pixelproof.scoring.subjects import Batch, Subjects
 from pixelproof.scoring.target import UInt8
@@ -46,6 +46,8 @@ def right_of(batches: list[Batch]) -> Right:
 def measure_until(subjects: Subjects, plan: Plan, right: Right, flips: Flips) -> list[Row]:
     """Ask, for each n, until the interval has the relative half-width asked for.
 
+    Each n may take an equal share of what is left: one that nothing flips takes no more.
+
     Args:
         subjects: Read.
         plan: With `until`.
@@ -58,8 +60,9 @@ def measure_until(subjects: Subjects, plan: Plan, right: Right, flips: Flips) ->
     side = subjects.pictures.side
     cached = lru_cache(max(plan.batch_size, MEMORY // (3 * side**2)))(subjects.pictures.read)
     rows = []
-    for n in plan.n:
-        answered = _rounds(subjects, plan, right, n, cached, flips)
+    for at, n in enumerate(plan.n):
+        share = subjects.meter.share(len(plan.n) - at)
+        answered = _rounds(subjects, plan, right, n, share, cached, flips)
         if not answered.asked.sum():
             break
         error = sampling.flip_rate(answered)
@@ -75,14 +78,16 @@ def _rounds(
     plan: Plan,
     right: Right,
     n: int,
+    share: End,
     read: Callable[[int], UInt8],
     flips: Flips,
 ) -> sampling.Answered:
+    """Rounds of queries with n pixels, as many as a share of the budget allows."""
     assert plan.until is not None
     answered = sampling.nothing_answered(right.margins, len(right.rows))
     random = np.random.default_rng([plan.seed, n])
     wanted = FIRST_ROUND
-    while queries := subjects.meter.affordable(wanted):
+    while queries := subjects.meter.affordable(wanted, share):
         counts = sampling.choose(answered, queries, random)
         flipped = _ask(subjects, plan, right, n, answered.asked, counts, read, flips)
         answered = sampling.add_round(answered, counts, flipped)

@@ -164,4 +164,4 @@ def test_a_mistake_is_one_line(
 
 def test_a_dry_run_needs_no_model(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["score", "missing.onnx", "pictures", "--draws", "2", "--n", "4", "--dry-run"]) == 0
-    assert "at most 72 queries: 24 images" in capsys.readouterr().out
+    assert "at most 80 queries: 24 images, 8 of them twice, 2 draws" in capsys.readouterr().out

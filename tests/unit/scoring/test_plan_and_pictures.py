@@ -90,6 +90,18 @@ def test_a_meter_says_what_is_left() -> None:
     assert (meter.affordable(50), meter.limit) == (0, "the limit of 100 queries")
 
 
+def test_a_share_is_a_part_of_what_is_left() -> None:
+    meter = Meter(Plan(max_queries=100))
+    meter.spend(40)
+    first = meter.share(3)
+    assert meter.affordable(500, first) == 20
+    meter.spend(5)
+    assert meter.affordable(500, first) == 15
+    assert meter.affordable(500, meter.share(2)) == 28
+    assert meter.affordable(500, meter.share(1)) == meter.affordable(500) == 55
+    assert Meter(Plan(max_queries=None)).affordable(500) == 500
+
+
 def test_a_model_that_nothing_flips_has_an_upper_bound() -> None:
     result = score(lambda batch: [0] * len(batch), IMAGES, [0] * len(IMAGES), n=(4, 16))
     assert "16 stuck pixels at random never made it wrong" in text(result)

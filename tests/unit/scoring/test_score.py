@@ -16,6 +16,7 @@ from pixelproof.core.pixel_changes import apply_changes, draw_changes
 from pixelproof.core.pixel_index import pixel_index
 from pixelproof.data.image_set import image_id
 from pixelproof.errors import DataError, NumericalError, ParameterError
+from pixelproof.scoring.plan import Plan
 from pixelproof.scoring.score import score
 from tests.support import scored
 
@@ -128,6 +129,30 @@ def test_until_ends_for_a_model_that_nothing_flips() -> None:
     assert result.queries <= 3000
     assert (result.row(4).wrong, result.row(4).error.low) == (0, 0.0)
     assert 0 < result.row(4).error.high < 0.01
+
+
+def test_a_number_that_nothing_flips_leaves_the_others_their_share() -> None:
+    def apart(batch: Batch) -> Any:  # a stuck pixel moves the mean by a half
+        return (np.abs(batch.mean(axis=(1, 2, 3)) - 128) > 7).astype(int)
+
+    images = np.full((12, 3, scored.SIDE, scored.SIDE), 128, np.uint8)
+    images[:, :, 0, 0] = np.arange(12)[:, None]
+    result = score(apart, images, [0] * 12, n=(4, 40), until=0.25, max_queries=10_000)
+    assert result.row(4).wrong == 0
+    assert result.row(40).wrong > 0
+    assert result.ended is not None
+    assert result.ended.endswith("an interval wider than asked for at n = 4")
+
+
+@pytest.mark.parametrize("count", [1, 5, 24])
+@pytest.mark.parametrize("batch_size", [4, 64])
+def test_a_run_costs_what_it_was_said_to(count: int, batch_size: int) -> None:
+    asked: Any = {"n": (4, 8), "draws": 3, "batch_size": batch_size, "classes": scored.CLASSES}
+    plan = Plan(n=(4, 8), draws=3, batch_size=batch_size)
+    images, labels = IMAGES[:count], TRUTH[:count]
+    assert score(scored.scores, images, labels, **asked).queries == plan.cost(count)
+    few = score(scored.scores, images, labels, **asked, max_queries=plan.cost(count) - 1)
+    assert few.queries < plan.cost(count) or count == 1, "one is asked for in any case"
 
 
 def test_a_budget_reaches_a_random_part_of_the_images() -> None:
@@ -248,6 +273,9 @@ def test_softmax_is_as_good_as_logits() -> None:
         ({"side": 32}, "squares of side 32"),
         ({"std": (0.5,)}, "owns its normalisation"),
         ({"max_queries": 0}, "above 0"),
+        ({"max_seconds": float("nan")}, "above 0"),
+        ({"until": 0.1, "max_queries": None}, "expected a limit of queries or seconds beside it"),
+        ({"side": 0}, "side: expected a number of pixels from 1, got 0"),
         ({"drwas": 3}, "did you mean 'draws'"),
     ],
 )
