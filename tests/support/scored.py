@@ -119,6 +119,28 @@ def save_onnx(
     return path
 
 
+def save_linear_onnx(path: Path, inputs: int) -> Path:
+    """A linear network as an ONNX file that names no size: it fails for images of another one."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes = [
+        helper.make_node("Flatten", ["images"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "weight"], ["scores"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "linear",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 3, "h", "w"])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["batch", 3])],
+        [numpy_helper.from_array(np.ones((inputs, 3), np.float32), "weight")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    model.ir_version = 9
+    onnx.save(model, str(path))
+    return path
+
+
 def changing() -> Callable[[Any], Any]:
     """A model that answers the same images differently."""
     random = np.random.default_rng(0)

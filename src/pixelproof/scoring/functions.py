@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pixelproof.errors import DataError, ParameterError, PixelproofError
+from pixelproof.errors import ParameterError
 from pixelproof.scoring.target import Target, TargetOptions, refuse_normalisation, to_layout
 
 
@@ -42,16 +42,7 @@ def callable_target(function: Callable[[Any], Any], source: str, options: Target
     layout = asked.layout or "nhwc"
 
     def ask(images: Any) -> Any:
-        try:
-            return function(to_layout(np.asarray(images), layout))
-        except PixelproofError:
-            raise
-        except Exception as error:  # a person's own code may raise anything
-            reason = " ".join(str(error).split())[:300]
-            raise DataError(
-                f"{source}: it raised {type(error).__name__} for uint8 images "
-                f"{layout.upper()}: {reason}"
-            ) from error
+        return function(to_layout(np.asarray(images), layout))
 
     return Target(
         source,
@@ -59,5 +50,6 @@ def callable_target(function: Callable[[Any], Any], source: str, options: Target
         asked.side,
         asked.fit or "stretch",
         options.classes,
+        layout=layout,
         words=f"uint8 {layout.upper()}",
     )

@@ -137,5 +137,5 @@ def module_target(
         options.classes,
         device,
         gradient,
-        normalisation_words(asked),
+        words=normalisation_words(asked),
     )

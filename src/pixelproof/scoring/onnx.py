@@ -52,10 +52,16 @@ def onnx_target(path: Path, options: TargetOptions) -> Target:
         values: npt.NDArray[Any] = images
         if put.type in _FLOATS:
             values = ((images.astype(np.float32) / 255 - mean) / std).astype(_FLOATS[put.type])
-        return _run(session, put.name, to_layout(values, layout), fixed, path)
+        return _run(session, put.name, to_layout(values, layout), fixed)
 
     return Target(
-        str(path), ask, side, options.preprocessing.fit or "stretch", options.classes, words=words
+        str(path),
+        ask,
+        side,
+        options.preprocessing.fit or "stretch",
+        options.classes,
+        layout=layout,
+        words=words,
     )
 
 
@@ -115,7 +121,7 @@ def _side(path: Path, shape: Shape, layout: Layout, asked: int | None) -> int | 
     return fixed[0] if fixed else asked
 
 
-def _run(session: Any, name: str, values: npt.NDArray[Any], fixed: int | None, path: Path) -> Any:
+def _run(session: Any, name: str, values: npt.NDArray[Any], fixed: int | None) -> Any:
     """The first output for a batch; a fixed batch is filled up with its last image."""
     size = fixed or max(1, len(values))
     parts = []
@@ -123,10 +129,5 @@ def _run(session: Any, name: str, values: npt.NDArray[Any], fixed: int | None, p
         part = values[start : start + size]
         missing = size - len(part) if fixed else 0
         filled = np.concatenate([part, np.repeat(part[-1:], missing, axis=0)]) if missing else part
-        try:
-            output = session.run(None, {name: filled})[0]
-        except Exception as error:  # it raises classes of its own
-            reason = " ".join(str(error).split())[:300]
-            raise DataError(f"{path}: ONNX Runtime stopped: {reason}") from None
-        parts.append(np.asarray(output)[: len(part)])
+        parts.append(np.asarray(session.run(None, {name: filled})[0])[: len(part)])
     return np.concatenate(parts)

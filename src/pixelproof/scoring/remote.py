@@ -50,6 +50,7 @@ def remote_target(url: str, options: TargetOptions) -> Target:
         asked.side,
         asked.fit or "stretch",
         options.classes,
+        layout=server.layout,
         words=f"uint8 {server.layout.upper()}",
         again=server.ask_again,
         close=server.close,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from pixelproof.errors import ParameterError
+from pixelproof.errors import DataError, ParameterError, PixelproofError
 from pixelproof.scoring.answers import Answers, read_answers
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 UInt8 = npt.NDArray[np.uint8]
 Layout = Literal["nchw", "nhwc"]
+LONGEST_REASON = 300  # characters of a model's own error
 Triple = tuple[float, float, float]
 
 
@@ -100,6 +101,7 @@ class Target:
         device: Where its images must lie; None takes arrays.
         gradient: Whether `ask` is a torch module that takes floats in [0, 1], too, and can be
             differentiated.
+        layout: The order of the axes in which `ask` hands images on.
         words: What is done to an image, for the result.
         again: Asks for images that were asked for before, where `ask` remembers them.
         close: Ends what it holds open; is told whether what it remembers has been used.
@@ -114,6 +116,7 @@ class Target:
     classes: tuple[str, ...] | None = None
     device: "torch.device | None" = None
     gradient: bool = False
+    layout: Layout = "nchw"
     words: str = ""
     again: Callable[[Any], Any] | None = None
     close: Callable[[bool], object] = lambda used: None
@@ -136,16 +139,37 @@ class Target:
             again: Ask anew what was asked before.
 
         Raises:
-            DataError: The answers are not what they must be.
+            DataError: The model fails, or its answers are not what they must be.
             NumericalError: A score is not finite.
         """
         ask = self.again if again and self.again else self.ask
-        if self.device is None:
-            return read_answers(ask(images), len(images), self.source)
-        import torch
+        try:
+            output = ask(images) if self.device is None else _without_gradient(ask, images)
+        except PixelproofError:
+            raise
+        except Exception as error:  # a network or a person's own code may raise anything
+            count, channels, height, width = images.shape
+            nchw = self.layout == "nchw"
+            shape = (count, channels, height, width) if nchw else (count, height, width, channels)
+            raise DataError(
+                f"{self.source}: it raised {type(error).__name__} for images {shape}, "
+                f"{self.layout.upper()}: {_reason(error)}"
+            ) from error
+        return read_answers(output, len(images), self.source)
 
-        with torch.inference_mode():
-            return read_answers(ask(images), len(images), self.source)
+
+def _without_gradient(ask: Callable[[Any], Any], images: Any) -> Any:
+    import torch
+
+    with torch.inference_mode():
+        return ask(images)
+
+
+def _reason(error: Exception) -> str:
+    """An error's message in one line; of a long one, as TorchScript's, the end."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    whole = " ".join(lines)
+    return whole if len(whole) <= LONGEST_REASON else lines[-1][:LONGEST_REASON]
 
 
 def to_layout(images: UInt8, layout: Layout) -> UInt8:

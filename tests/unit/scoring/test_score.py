@@ -202,7 +202,11 @@ def test_the_worst_pixels_need_scores() -> None:
         (lambda batch: ["other"] * len(batch), DataError, "among its classes dark, light, mixed"),
         (lambda batch: [7] * len(batch), DataError, "labels from 0 to 2, got 7"),
         (lambda batch: [0.5] * len(batch), DataError, "whole numbers or names"),
-        (lambda batch: 1 / 0, DataError, "it raised ZeroDivisionError for uint8 images NHWC"),
+        (
+            lambda batch: 1 / 0,
+            DataError,
+            r"it raised ZeroDivisionError for images \(24, 16, 16, 3\), NHWC: divi",
+        ),
         (lambda batch: None, DataError, "expected 24 answers for 24 images, got none"),
         (scored.changing(), DataError, "answers the same images differently"),
         (lambda batch: [0 if len(batch) > 9 else 1] * len(batch), DataError, "differently"),

@@ -126,6 +126,26 @@ def test_onnx_says_what_it_cannot_take(folders: Path, tmp_path: Path) -> None:
         counts(path, folders)
 
 
+@pytest.mark.parametrize("form", ["script", "module", "onnx"])
+def test_a_network_that_fails_says_what_it_was_given(
+    folders: Path, tmp_path: Path, form: str
+) -> None:
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 8 * 8, 3)).eval()
+    model: Any = network
+    if form == "script":
+        model = tmp_path / "model.pt"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch says that it is old
+            torch.jit.save(torch.jit.script(network), str(model))
+    if form == "onnx":
+        pytest.importorskip("onnxruntime", reason="the extra onnx")
+        model = scored.save_linear_onnx(tmp_path / "model.onnx", 3 * 8 * 8)
+    with pytest.raises(DataError, match=r"for images \(24, 3, 16, 16\), NCHW: ") as error:
+        counts(model, folders, side=scored.SIDE)
+    assert ("MatMul" if form == "onnx" else "shapes cannot be multiplied") in str(error.value)
+    assert "\n" not in str(error.value)
+
+
 def test_a_missing_extra_is_one_line(
     folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
