@@ -180,7 +180,7 @@ def _score(
     target: str, images: Path, plan: "Plan", options: "TargetOptions", written: Written
 ) -> "Score":
     """Score, print, and write what was asked for."""
-    from pixelproof.scoring.pictures import find_pictures
+    from pixelproof.scoring.pictures import pictures_for
     from pixelproof.scoring.score import score_target
     from pixelproof.scoring.targets import find_target
     from pixelproof.scoring.terminal import text
@@ -190,7 +190,7 @@ def _score(
     keep_memory()
     files.ensure_writable(*written.files)
     model = find_target(target, options, {"models:": model_target, "runs:": model_target})
-    pictures = find_pictures(images, None, model.side, model.fit)
+    pictures = pictures_for(model, images)
     result = score_target(model, pictures, plan)
     written.say(text(result, sys.stdout.isatty(), shutil.get_terminal_size((100, 24)).columns))
     if written.json:

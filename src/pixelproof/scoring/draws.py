@@ -14,6 +14,7 @@ from pixelproof.scoring.subjects import Batch, Subjects
 from pixelproof.system.progress import say
 
 SHOWN_FLIPS = 6
+OFFERED = SHOWN_FLIPS  # of a batch in one draw: more would not all be shown
 
 
 @dataclass
@@ -105,7 +106,7 @@ def _change(
             codes = subjects.codes(placed)
             apply_in_place(placed, before)
             counted[:, at] += codes != truth
-            for image in np.flatnonzero(codes != truth)[:SHOWN_FLIPS]:
+            for image in np.flatnonzero(codes != truth)[:OFFERED]:
                 flips.offer(subjects.flip(int(rows[image]), n, draw, truth[image], codes[image]))
         if first and not draw:
             _say_first(counted, plan, subjects.meter)

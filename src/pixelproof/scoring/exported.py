@@ -12,7 +12,6 @@ from pixelproof.models.devices import find_device
 from pixelproof.scoring.networks import module_target
 from pixelproof.scoring.target import Target, TargetOptions
 
-SUFFIXES = (".pt", ".pth", ".pt2", ".ts", ".torchscript")
 Kind = Literal["script", "export", "pickle"]
 
 

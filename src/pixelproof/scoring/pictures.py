@@ -18,6 +18,7 @@ from pixelproof.system import files
 
 if TYPE_CHECKING:
     from pixelproof.params.select import Fit
+    from pixelproof.scoring.target import Target
 
 UInt8 = npt.NDArray[np.uint8]
 USUAL_SIDE = 224
@@ -35,6 +36,7 @@ class Pictures:
         side: Of the arrays, in pixels.
         parts: The part that each belongs to, where images come in parts.
         words: How an image became an array.
+        note: What a person should know of them.
     """
 
     source: str
@@ -44,6 +46,7 @@ class Pictures:
     side: int
     parts: Sequence[str] | None = None
     words: str = ""
+    note: str = ""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -59,7 +62,7 @@ def find_pictures(
             columns `path` (from the file's own folder) and `label`; `artifacts/images` as the
             stage `select` has made it; one image; or an array (N, 3, H, W) or (N, H, W, 3) uint8.
         labels: Of an array, (N,): names or indices of classes.
-        side: In pixels; None is the model's own size of nothing: 224, or that of an array.
+        side: In pixels, as the model takes them; None: 224, or the side of an array.
         fit: How an image becomes a square.
 
     Raises:
@@ -71,12 +74,13 @@ def find_pictures(
     if labels is not None:
         raise ParameterError("labels: expected none beside a path, whose folders or table say them")
     path = Path(images)
+    note = ""
     if (manifest := path if path.name == "manifest.json" else path / "manifest.json").is_file():
         return _manifest(manifest.parent, side)
     if path.suffix.lower() == ".csv" and path.is_file():
         paths, names = _table(path)
     elif path.is_dir():
-        paths, names = _folder(path)
+        paths, names, note = _folder(path)
     elif path.is_file():
         paths, names = [path], None
     else:
@@ -89,18 +93,42 @@ def find_pictures(
         return to_array(read_image(paths[at]).image, size, fit)
 
     shown = [printable(one) for one in paths]
-    return Pictures(str(path), shown, names, read, size, words=f"{size} px, {fit}")
+    return Pictures(str(path), shown, names, read, size, words=f"{size} px, {fit}", note=note)
 
 
-def _folder(root: Path) -> tuple[list[Path], list[str] | None]:
-    """By class where there are two or more class folders; else without labels."""
+def pictures_for(target: "Target", images: Any, labels: Sequence[Any] | None = None) -> Pictures:
+    """The images as a model takes them; the model is closed where there are none to be had.
+
+    Args:
+        target: The model.
+        images: See `find_pictures`.
+        labels: Of an array.
+
+    Raises:
+        ParameterError: The array or the labels are not what they must be.
+        DataError: There is no image.
+    """
+    try:
+        return find_pictures(images, labels, target.side, target.fit)
+    except BaseException:
+        target.close(False)
+        raise
+
+
+def _folder(root: Path) -> tuple[list[Path], list[str] | None, str]:
+    """By class where there are two or more class folders; else without labels, and a note."""
     inside = [each for each in root.iterdir() if not each.name.startswith(".")]
-    if sum(each.is_dir() for each in inside) > 1:
+    folders = [each for each in inside if each.is_dir()]
+    if len(folders) > 1:
         classes = find_images(root)
         paths = [path for files_of_class in classes.values() for path in files_of_class]
-        return paths, [name for name, found in classes.items() for _ in found]
+        return paths, [name for name, found in classes.items() for _ in found], ""
     found = sorted(root.rglob("*"))
-    return [path for path in found if path.is_file() and not path.name.startswith(".")], None
+    paths = [path for path in found if path.is_file() and not path.name.startswith(".")]
+    if not folders:
+        return paths, None, ""
+    note = f"one folder, {folders[0].name}, is not taken for a class; a CSV file can say that it is"
+    return paths, None, note
 
 
 def _table(path: Path) -> tuple[list[Path], list[str] | None]:

@@ -13,7 +13,7 @@ from pixelproof.errors import DataError, NumericalError, ParameterError
 from pixelproof.params.validation import nearest
 from pixelproof.scoring.answer_ledger import LedgerError
 from pixelproof.scoring.draws import Flips, measure_draws, rows_of, without_pixels
-from pixelproof.scoring.pictures import Pictures, find_pictures
+from pixelproof.scoring.pictures import Pictures, pictures_for
 from pixelproof.scoring.plan import Meter, Plan
 from pixelproof.scoring.result import Row, Score
 from pixelproof.scoring.subjects import Batch, Subjects
@@ -68,7 +68,8 @@ def score(
     """Measure how often a model errs when a few pixels of an image change.
 
     Args:
-        model: A torch module in eval mode that takes normalised floats (B, 3, H, W); a function
+        model: A torch module in eval mode that takes normalised floats (B, 3, H, W), which is moved
+            to the device that is set, to a GPU where there is one by default; a function
             from uint8 images (B, H, W, 3) to scores or labels; an object with such a method
             `predict`; or the name, file, folder or address of a model.
         images: (N, 3, H, W) or (N, H, W, 3) uint8; or a folder, a CSV file or a manifest.
@@ -104,7 +105,7 @@ def score(
             f"score: no setting {', '.join(asked)}{nearest(min(asked), Settings.__annotations__)}"
         )
     target = find_target(model, TargetOptions(Preprocessing(**shape), **options))
-    pictures = find_pictures(images, labels, target.side, target.fit)
+    pictures = pictures_for(target, images, labels)
     return score_target(target, pictures, Plan(**plan))
 
 
@@ -269,6 +270,8 @@ def _notes(
     target, pictures = subjects.target, subjects.pictures
     if pictures.labels is None:
         yield "no labels: the model's own answer for each unchanged image stands for its label"
+    if pictures.note:
+        yield pictures.note
     classes = 0 if subjects.classes is None else len(subjects.classes.names)
     if clean and classes and 1 - clean.error.value < CHANCE / classes:
         yield (

@@ -59,8 +59,8 @@ def test_a_round_is_unbiased_whatever_the_margins_are_worth() -> None:
     for _ in range(2000):
         asked = sampling.choose(start, 300, random)
         after = sampling.add_round(start, asked, random.binomial(asked, chances))
-        added = after.total - start.total, after.queries - start.queries
-        estimates.append(added[0] / added[1])
+        total = after.weighted_total - start.weighted_total
+        estimates.append(total / (after.weighted_queries - start.weighted_queries))
     error = np.std(estimates) / len(estimates) ** 0.5
     assert abs(np.mean(estimates) - chances.mean()) < 4 * error
 

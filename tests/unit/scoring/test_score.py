@@ -1,5 +1,6 @@
 """The counts, checked by hand; budgets; and what a bad model or bad images lead to: one line."""
 
+import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +17,10 @@ from pixelproof.core.pixel_changes import apply_changes, draw_changes
 from pixelproof.core.pixel_index import pixel_index
 from pixelproof.data.image_set import image_id
 from pixelproof.errors import DataError, NumericalError, ParameterError
+from pixelproof.scoring.pictures import pictures_for
 from pixelproof.scoring.plan import Plan
 from pixelproof.scoring.score import score
+from pixelproof.scoring.target import Target
 from tests.support import scored
 
 Batch = npt.NDArray[np.uint8]
@@ -310,6 +313,10 @@ def test_folders_table_manifestless_and_single_images(tmp_path: Path) -> None:
 
     alone = score(scored.scores, folders / "dark", **asked)
     assert not alone.labels
+    shutil.copytree(folders / "dark", tmp_path / "single" / "dark")
+    single = score(scored.scores, tmp_path / "single", **asked)
+    assert not single.labels
+    assert any("one folder, dark, is not taken for a class" in note for note in single.notes)
     one = score(scored.scores, next(folders.rglob("*.png")), **asked)
     assert one.row(40).images == 1
 
@@ -355,6 +362,14 @@ def test_no_images_is_one_line(tmp_path: Path) -> None:
         score(scored.scores, tmp_path / "missing")
     with pytest.raises(DataError, match="expected images, got none"):
         score(scored.scores, tmp_path)
+
+
+def test_a_model_is_closed_where_there_are_no_images(tmp_path: Path) -> None:
+    used: list[bool] = []
+    target = Target("a model", scored.scores, close=used.append)
+    with pytest.raises(DataError, match="got nothing"):
+        pictures_for(target, tmp_path / "missing")
+    assert used == [False]
 
 
 def test_pixelproof_score_is_this() -> None:

@@ -43,9 +43,10 @@ class Answered:
         asked: (N,) queries.
         flipped: (N,) how many of them flipped.
         rounds: How many rounds there were.
-        queries: The sum over the rounds of their queries by their weights.
-        total: The same of their estimates.
-        spread: (N,) what an answer's variance is to be multiplied by in the variance of the total.
+        weighted_queries: The sum over the rounds of their queries by their weights.
+        weighted_total: The same of their estimates.
+        spread: (N,) what an answer's variance is to be multiplied by in the variance of
+            `weighted_total`.
         squares: That variance, as far as it was seen: from the differences of the answers.
     """
 
@@ -53,8 +54,8 @@ class Answered:
     asked: Int64
     flipped: Int64
     rounds: int
-    queries: float
-    total: float
+    weighted_queries: float
+    weighted_total: float
     spread: Floats
     squares: float
 
@@ -160,8 +161,9 @@ def add_round(answered: Answered, asked: Int64, flipped: Int64) -> Answered:
         answered.asked + asked,
         answered.flipped + flipped,
         answered.rounds + 1,
-        answered.queries + weight * queries,
-        answered.total + weight * (queries * float(rates.mean()) + float(surplus.sum()) / count),
+        answered.weighted_queries + weight * queries,
+        answered.weighted_total
+        + weight * (queries * float(rates.mean()) + float(surplus.sum()) / count),
         answered.spread + weight**2 * spread,
         answered.squares + weight**2 * float(squares.sum()),
     )
@@ -179,14 +181,14 @@ def flip_rate(answered: Answered, confidence: float = 0.95) -> Interval:
     Returns:
         The rate and its bounds, in [0, 1].
     """
-    if not answered.queries:
+    if not answered.weighted_queries:
         return Interval(float("nan"), 0.0, 1.0)
     rates = expected_rates(answered)
-    rate = float(np.clip(answered.total / answered.queries, 0.0, 1.0))
+    rate = float(np.clip(answered.weighted_total / answered.weighted_queries, 0.0, 1.0))
     mean = float(rates.mean())
     # What is expected, or what was seen where that is more.
     squares = max(float(rates * (1 - rates) @ answered.spread), answered.squares)
-    variance = squares / answered.queries**2
+    variance = squares / answered.weighted_queries**2
     trials = mean * (1 - mean) / variance
     low, high = clopper_pearson(rate * trials, trials, confidence)
     return Interval(rate, min(rate, low), max(rate, high))
