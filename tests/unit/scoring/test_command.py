@@ -17,9 +17,10 @@ from tests.conftest import ROOT
 from tests.support import scored
 from tests.support.documents import blocks
 
-PAGE = ROOT / "docs" / "score.md"
+PAGE, CI_PAGE = (ROOT / "docs" / name for name in ("score.md", "in-your-ci.md"))
 MARK = "tested by tests/unit/scoring/test_command.py"
-SHOWN = [words for block in blocks(PAGE) if block.mark == MARK for words in block.commands]
+MARKED = [block for page in (PAGE, CI_PAGE) for block in blocks(page) if block.mark == MARK]
+SHOWN = [words for block in MARKED for words in block.commands]
 CLASSIFY = """
 from tests.support.scored import labels as classify
 """
