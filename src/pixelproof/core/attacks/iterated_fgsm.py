@@ -9,7 +9,10 @@ from pixelproof.core.attacks.gradients import cross_entropy, gradient_of
 
 
 def whole_step(epsilon: int, steps: int) -> int:
-    """The length of each of several steps: about 2.5 epsilon / steps, and a whole unit at least."""
+    """The length of each of several steps: about 2.5 epsilon / steps, in whole units, from 1.
+
+    So each iterate is an image.
+    """
     return max(1, round(2.5 * epsilon / steps))
 
 
@@ -21,10 +24,7 @@ def iterated_fgsm(
     steps: int,
     strongest: bool = False,
 ) -> Tensor:
-    """FGSM in small steps, each projected back (Kurakin et al. 2016, Madry et al. 2017).
-
-    Each step is a whole number of units, about 2.5 epsilon / steps and at least 1, so that each
-    iterate is an image.
+    """FGSM in steps of whole units, each projected back (Kurakin et al. 2016, Madry et al. 2017).
 
     Args:
         model: Takes floats in [0, 1] and owns its normalisation; in eval mode.
@@ -51,7 +51,7 @@ def iterated_fgsm(
     rows = torch.arange(len(images), device=images.device)
     current = Ball(images, epsilon).centre
     for step in range(steps + 1):
-        last, asked = step == steps, current.float() / 255
+        asked, last = current.float() / 255, step == steps
         logits, loss, gradient = _look(model, asked, labels[rows], with_gradient=not last)
         fooled = logits.argmax(dim=1) != labels[rows]
         worse = torch.where(fooled == reached[rows], loss > largest[rows], fooled)
