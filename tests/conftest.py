@@ -44,6 +44,7 @@ LONGEST = (
     "test_changed_keys.py",
     "test_contributing.py",
     "test_recipe.py",
+    "test_own_repository.py",
     "test_team.py",
 )
 

@@ -48,7 +48,7 @@ class Toys:
     def _run(self, root: Path) -> None:
         said = run(self.fresh(root), "pixelproof", "run")
         assert ran(said) == STAGES
-        assert "Compare runs: make ui" in said
+        assert "Compare runs: pixelproof ui" in said
 
     def _commit(self, root: Path) -> None:
         self.tracked(root)

@@ -14,7 +14,8 @@ import grimp
 import pytest
 
 from pixelproof import __version__
-from tests.conftest import ROOT
+from pixelproof.params.project import load_params
+from tests.conftest import ROOT, write_data
 from tests.support.repository import ENVIRONMENT
 
 SOURCE = ROOT / "src" / "pixelproof"
@@ -86,6 +87,18 @@ def test_what_is_installed_works(programs: Path, tmp_path: Path) -> None:
     assert Path(place).is_relative_to(programs.parent), "not the package of this folder"
     assert (changed, pi) == ("4", "8.0")
     assert not list(tmp_path.iterdir()), "importing it writes nothing"
+
+
+def test_a_project_is_made_from_the_wheel_alone(programs: Path, tmp_path: Path) -> None:
+    write_data(tmp_path / "data", count=3)
+    run(tmp_path, ["git", "init", "-q"])
+    assert run(tmp_path, [programs / "pixelproof", "init"]).endswith("Next: pixelproof run\n")
+    stages = run(tmp_path, [programs / "python", "-m", "dvc", "stage", "list", "--name-only"])
+    assert set(stages.split()) == set(load_params(tmp_path / "params.yaml").stages)
+    for name in ("harden", "monitor"):
+        assert (tmp_path / "flows" / f"{name}.py").read_bytes() == (
+            ROOT / "flows" / f"{name}.py"
+        ).read_bytes()
 
 
 def test_without_the_demo_its_commands_say_what_to_install(programs: Path, tmp_path: Path) -> None:

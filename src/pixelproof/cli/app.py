@@ -11,8 +11,8 @@ from pixelproof.errors import ParameterError
 
 NAME = "pixelproof"
 PANELS: dict[str, Sequence[Callable[..., None] | typer.Typer]] = {
-    "Run": (run.run, run.stage, run.profile),
-    "Data": (data.data, data.fetch, data.announce_data, data.export),
+    "Run": (run.run, run.stage, run.upgrade, run.profile),
+    "Data": (data.init, data.data, data.fetch, data.announce_data, data.export),
     "Results": (results.show, results.diff, results.choose, results.ui),
     "Model": (score.score, model.predict, model.gate, model.monitor, model.promote, model.rollback),
     "Service": (service.serve, service.sync, service.prune, service.repair),

@@ -6,6 +6,15 @@ from typing import Annotated, Literal
 import typer
 
 
+def init(
+    folder: Annotated[Path, typer.Argument(help="In a git repository.")] = Path(),
+) -> None:
+    """Make a project in your own git repository."""
+    from pixelproof.operations.new_project import start_project
+
+    print(start_project(folder))
+
+
 def data() -> None:
     """Provide the images that data.dvc names, and verify them."""
     from pixelproof.system.surroundings import check_repository

@@ -16,8 +16,10 @@ def run() -> None:
 
     check_repository(Path())
     from pixelproof.operations.run import run_pipeline
+    from pixelproof.params.behaviour import check_behaviour, read_record
     from pixelproof.params.project import load_params
 
+    check_behaviour(STAGES, read_record())
     run_pipeline(load_params())
 
 
@@ -30,6 +32,17 @@ def stage(
 ) -> None:
     """Run one stage: the cmd of dvc.yaml."""
     run_stage(name, item)
+
+
+def upgrade(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would run again, and write nothing.")
+    ] = False,
+) -> None:
+    """Take over the behaviour of a new version."""
+    from pixelproof.operations.upgrade import upgrade as renew
+
+    print(renew(dry_run))
 
 
 @profile.command("list")

@@ -34,6 +34,7 @@ def run_stage(name: str, item: str | None = None) -> None:
     from pixelproof.params.validation import choose
 
     choose("stage", name, STAGES)
+    from pixelproof.params.behaviour import check_behaviour, read_record
     from pixelproof.params.project import load_params
     from pixelproof.system.processes import die_with_parent
     from pixelproof.system.tuning import keep_memory
@@ -42,6 +43,7 @@ def run_stage(name: str, item: str | None = None) -> None:
     die_with_parent()
     keep_memory()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # repeatable sums on a GPU
+    check_behaviour([name], read_record())
     params = load_params()
     known: dict[str, Mapping[str, object]] = {
         "baselines": params.baselines,

@@ -6,13 +6,13 @@ import sys
 from pathlib import Path
 
 from pixelproof.errors import PipelineError
+from pixelproof.operations.first_look import GPU
 from pixelproof.params.project import Params, load_params
 from pixelproof.reporting.show import show
 from pixelproof.system.processes import bound, environment
 from pixelproof.tracking.session import send, track_pipeline
 
 DEMO = Path("profiles/elpv.yaml")
-GPU = Path("/dev/nvidia0")  # shows a GPU without importing torch
 
 
 def _hint(params: Params) -> str | None:
@@ -44,11 +44,11 @@ def run_pipeline(params: Params) -> None:
             process.wait()
             raise
         if code != 0:
-            raise PipelineError("a stage failed, see above; `make run` goes on from there")
+            raise PipelineError("a stage failed, see above; `pixelproof run` goes on from there")
     print(show())
     if tracked.address:
         remote = os.environ.get("MLFLOW_TRACKING_URI", "").startswith("http")
-        print(f"Compare runs: {tracked.address if remote else 'make ui'}")
+        print(f"Compare runs: {tracked.address if remote else 'pixelproof ui'}")
 
 
 def send_waiting() -> str:

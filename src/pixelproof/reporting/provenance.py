@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pixelproof.params.behaviour import RECORD, read_record
 from pixelproof.paths import IMAGES, LEDGER, METRICS, MODELS, PARAMS
 from pixelproof.system import dvc, files, git
 from pixelproof.system.dvc import LOCK, Stages, pointer_hash, stages_of
@@ -146,6 +147,19 @@ def _changed_code(stages: Stages) -> list[str]:
     return [path for path, md5 in known.items() if Path(path).is_file() and _md5(Path(path)) != md5]
 
 
+def _changed_behaviour(stages: Stages) -> list[str]:
+    """The stages that ran with another version of pixelproof, in a project that records it."""
+    record = read_record()
+    if record is None:
+        return []
+    known = {
+        key.removeprefix("stages."): number
+        for body in stages.values()
+        for key, number in body.get("params", {}).get(str(RECORD), {}).items()
+    }
+    return [name for name, number in known.items() if record.stages.get(name) != number]
+
+
 def _some(names: list[str]) -> str:
     more = len(names) - SHOWN
     return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
@@ -224,6 +238,8 @@ def workspace_origin(summary: Mapping[str, Any]) -> Origin:
     differs += [*_here(summary), *lock_differences(stages, params, data_hash(folder))]
     if code := _changed_code(_current(stages, params)):
         differs.append(f"other code: {_some(code)}")
+    if raised := _changed_behaviour(_current(stages, params)):
+        differs.append(f"other behaviour of pixelproof: {_some(raised)}")
     return Origin(data, _made(path), tuple(differs))
 
 

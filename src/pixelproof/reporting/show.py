@@ -49,7 +49,7 @@ def _where_to_look(summary: Mapping[str, Any]) -> list[str]:
         model = next((name for name in taken if name in models), models[-1])
         lines.append(f"Try a model:  pixelproof predict {MODELS / model} IMAGE…")
     else:
-        lines.append("Its models are not here: `make run` or `dvc repro` makes them.")
+        lines.append("Its models are not here: `pixelproof run` or `dvc repro` makes them.")
     steps = next_steps(summary)
     return lines + [f"{'Next:' if step is steps[0] else '':14}{step.command}" for step in steps[:2]]
 

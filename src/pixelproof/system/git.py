@@ -6,7 +6,7 @@ from pathlib import Path
 from pixelproof.errors import PipelineError
 from pixelproof.system.processes import bound, environment
 
-SOURCES = ("src", "params.yaml", "dvc.yaml", "*.dvc")  # what a run is made from
+SOURCES = ("src", "params.yaml", "dvc.yaml", "pixelproof.lock", "*.dvc")  # what a run is made from
 
 
 def query(*arguments: str, folder: Path = Path()) -> str:

@@ -126,7 +126,7 @@ class Tracker:
         return str(self._client.create_experiment(name, location, kind))
 
     def address(self, run: str) -> str:
-        """The page of a run: on the server, or on that of `make ui`."""
+        """The page of a run: on the server, or on that of `pixelproof ui`."""
         local = self.store.folder is not None
         server = "http://127.0.0.1:5000" if local else server_of(self.store.uri)
         page = f"{server}/#/experiments/{self.experiment}/runs/{run}"

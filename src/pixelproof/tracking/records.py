@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pixelproof.params.behaviour import read_record
 from pixelproof.params.project import Params
 from pixelproof.reporting.provenance import data_hash
 from pixelproof.system import files
@@ -91,4 +92,6 @@ def pipeline_key(params: Params) -> str:
     text = stages.read_text(encoding="utf-8") if stages.is_file() else ""
     sources = sorted(set(re.findall(r"- (src/\S+)$", text, re.MULTILINE)))
     hashes = [files.sha256(Path(path)) for path in sources if Path(path).is_file()]
-    return files.content_hash([content, data_digest(params), text, hashes])
+    record = read_record()
+    behaviour = [dict(record.stages)] if record else []
+    return files.content_hash([content, data_digest(params), text, hashes, *behaviour])

@@ -37,7 +37,7 @@ def test_the_page_shows_every_command_in_its_panel(capsys: pytest.CaptureFixture
         for name, text in panels.items()
     }
     assert sorted(one for name in PANELS for one in listed[name]) == sorted(COMMANDS)
-    assert listed["Run"] == ["run", "stage", "profile"]
+    assert listed["Run"] == ["run", "stage", "upgrade", "profile"]
     assert listed["Model"] == ["score", "predict", "gate", "monitor", "promote", "rollback"]
     assert "pixelproof run " in panels["Service"], "the usual commands end the page"
 
