@@ -1,7 +1,8 @@
 """The files of a project in a person's own repository, as this version writes them.
 
 They are those of pixelproof's own repository, to which links in `project/` lead; a wheel holds
-copies. So there is no second pipeline, flow or schema to keep equal.
+copies. So there is no second pipeline, flow or schema to keep equal. None is called `dvc.yaml`
+there: DVC reads each file of that name below a project, in an environment of Python too.
 """
 
 import hashlib
@@ -78,7 +79,7 @@ def _pipeline() -> str:
     yaml = YAML()
     yaml.indent(mapping=2, sequence=4, offset=2)
     yaml.width = 1000
-    content = yaml.load(_text("dvc.yaml").partition("\n")[2])
+    content = yaml.load(_text("pipeline.yaml").partition("\n")[2])
     for name, stage in content["stages"].items():
         body = stage.get("do", stage)
         body["deps"][:] = [one for one in body["deps"] if not one.startswith("src/")]

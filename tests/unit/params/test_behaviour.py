@@ -2,13 +2,18 @@
 
 import hashlib
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from tools.same_results import draw_data
 
 from pixelproof import __version__
 from pixelproof.cli.stage import STAGES, execute
+from pixelproof.data.image_set import hex_id
 from pixelproof.errors import IntegrityError, ParameterError
 from pixelproof.params.behaviour import (
     BEHAVIOUR,
@@ -20,12 +25,11 @@ from pixelproof.params.behaviour import (
 )
 from pixelproof.params.project import parse_params
 from pixelproof.paths import CHANGES, IMAGES
-from pixelproof.system.files import sha256
+from pixelproof.system.files import sha256, write_sealed
 from pixelproof.tracking.records import pipeline_key
 
 # stage -> number -> hash of what it makes of `PARAMS`; an entry that was released never changes.
 HISTORY = json.loads(Path(__file__).with_name("behaviour.json").read_text())
-MADE = {"select": IMAGES, "generate": CHANGES}  # the stages that are the same on every machine
 PARAMS = {
     "select": {"side": 16, "held_out": 0.4, "seed": 3},
     "baselines": {"baseline": {"classifier": "efficientnet_lite0"}},
@@ -60,10 +64,31 @@ def computed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The hash of all that each stage makes here."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("behaviour"))
-        draw_data(Path("data"), 20)
-        for stage in MADE:
-            execute(stage, parse_params(PARAMS))
-        return {stage: digest(folder) for stage, folder in MADE.items()}
+        params, made = parse_params(PARAMS), {}
+        for stage, (prepare, folder) in MADE.items():
+            prepare()
+            execute(stage, params)
+            made[stage] = digest(folder)
+        return made
+
+
+def write_images() -> None:
+    """Images as `select` leaves them, but not made by it: each number is of its stage alone."""
+    shutil.rmtree(IMAGES)
+    IMAGES.mkdir()
+    select = parse_params(PARAMS).select
+    manifest: dict[str, Any] = {key: getattr(select, key) for key in ("side", "fit", "split")}
+    manifest |= {"seed": select.seed, "classes": ["bad", "good"], "splits": {}, "images": []}
+    for at, split in enumerate(("train", "held_out")):
+        ids = [2**40 * number + at for number in range(1, 13)]
+        pixels = np.random.default_rng(at).integers(0, 256, (12, 3, 16, 16), dtype=np.uint8)
+        np.save(IMAGES / f"{split}.npy", pixels)
+        manifest["splits"][split] = {"sha256": sha256(IMAGES / f"{split}.npy")}
+        manifest["images"] += [
+            {"image": hex_id(one), "path": f"bad/{one}.png", "label": one % 2, "split": split}
+            for one in ids
+        ]
+    write_sealed(IMAGES / "manifest.json", manifest)
 
 
 def digest(folder: Path) -> str:
@@ -71,6 +96,12 @@ def digest(folder: Path) -> str:
     return hashlib.sha256(
         "".join(f"{sha256(path)} {path}\n" for path in paths).encode()
     ).hexdigest()
+
+
+MADE: dict[str, tuple[Callable[[], None], Path]] = {  # the same on every machine
+    "select": (lambda: draw_data(Path("data"), 20), IMAGES),
+    "generate": (write_images, CHANGES),
+}
 
 
 def test_each_stage_has_a_number() -> None:
