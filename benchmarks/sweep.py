@@ -27,7 +27,7 @@ from torchvision.transforms.functional import to_tensor
 from benchmarks.plain_network import PlainNetwork
 from benchmarks.rounds import Entry, record, require_same, take_turns, times_as_fast
 from pixelproof.core.pixel_changes import apply_changes, apply_in_place, draw_changes
-from pixelproof.evaluation.prediction import Int64, predict
+from pixelproof.evaluation.prediction import Change, Int64, UInt64, predict
 from pixelproof.models.baseline import open_classifier
 from pixelproof.models.classifier import Classifier
 from pixelproof.models.devices import DeviceImages
@@ -48,6 +48,15 @@ def make_classifier() -> Classifier:
     return open_classifier(baseline, ("a", "b"), "baseline").eval()
 
 
+def drawn(ids: UInt64) -> Change:
+    """Draws the changes of a batch and applies them, as a sweep does."""
+
+    def change(batch: Tensor, rows: Int64) -> None:
+        apply_in_place(batch, draw_changes(ids[rows], N, (SIDE, SIDE), seed=1).to(CPU))
+
+    return change
+
+
 def against_forward() -> dict[str, Entry]:
     """Images taken, changed, predicted and judged, beside the passes through the network alone."""
     classifier = make_classifier()
@@ -58,12 +67,8 @@ def against_forward() -> dict[str, Entry]:
     changed = torch.from_numpy(apply_changes(pixels, changes))
     resident = [changed[start : start + BATCH] for start in range(0, COUNT, BATCH)]
 
-    def change(batch: Tensor, rows: Int64) -> None:
-        some = draw_changes(ids[rows], N, (SIDE, SIDE), seed=1)
-        apply_in_place(batch, some.to(CPU))
-
     def sweep() -> Int64:
-        judged = predict(classifier, images, targets, BATCH, lambda amount: None, change)
+        judged = predict(classifier, images, targets, BATCH, lambda amount: None, drawn(ids))
         return judged.predicted
 
     def forward() -> list[Tensor]:
@@ -111,12 +116,8 @@ def against_naive() -> dict[str, Entry]:
     images = DeviceImages(pixels, CPU)
     use_engine("openvino", classifier, torch.from_numpy(pixels[:4].copy()))
 
-    def change(batch: Tensor, rows: Int64) -> None:
-        some = draw_changes(ids[rows], N, (SIDE, SIDE), seed=1)
-        apply_in_place(batch, some.to(CPU))
-
     def sweep() -> Int64:
-        judged = predict(classifier, images, targets, SHARED, lambda amount: None, change)
+        judged = predict(classifier, images, targets, SHARED, lambda amount: None, drawn(ids))
         return judged.predicted
 
     def naive() -> Tensor:

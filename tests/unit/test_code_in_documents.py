@@ -1,7 +1,6 @@
 """The Python that pages show, run as one program a page."""
 
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.support.documents import IN_PYTHON, blocks
-from tests.support.repository import ENVIRONMENT
+from tests.support.repository import ENVIRONMENT, run_with
 
 TESTS = "\nfor name, one in list(globals().items()):\n    if name.startswith('test_'): one()\n"
 
@@ -21,14 +20,4 @@ def test_the_page_is_a_program_that_runs(name: str, tmp_path: Path) -> None:
     assert {one.language for one in shown} == {"python"}
     program = "\n".join(f"exec(compile({one.text!r}, {str(one)!r}, 'exec'))" for one in shown)
     shutil.copytree(ROOT / "metrics", tmp_path / "metrics")  # what a project has committed
-    done = subprocess.run(
-        [sys.executable, "-c", program + TESTS],
-        cwd=tmp_path,
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    print(done.stdout)
-    assert done.returncode == 0, done.stdout
+    print(run_with(ENVIRONMENT, tmp_path, sys.executable, "-c", program + TESTS))

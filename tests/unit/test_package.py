@@ -1,7 +1,6 @@
 """The wheel: built, installed where nothing of this folder is, and used there."""
 
 import re
-import subprocess
 import sys
 import sysconfig
 import tomllib
@@ -16,7 +15,7 @@ import pytest
 from pixelproof import __version__
 from pixelproof.params.project import load_params
 from tests.conftest import ROOT, write_data
-from tests.support.repository import ENVIRONMENT
+from tests.support.repository import ENVIRONMENT, run_with
 
 SOURCE = ROOT / "src" / "pixelproof"
 DEMO = (  # the modules of the extra's packages
@@ -28,17 +27,7 @@ DEMO = (  # the modules of the extra's packages
 
 
 def run(folder: Path, command: Sequence[str | Path], code: int = 0) -> str:
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == code, done.stdout
-    return done.stdout
+    return run_with(ENVIRONMENT, folder, *map(str, command), code=code)
 
 
 @pytest.fixture(scope="module")

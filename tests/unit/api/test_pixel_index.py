@@ -139,7 +139,6 @@ def in_process(rank: int, folder: Path) -> None:
     torch.distributed.destroy_process_group()
 
 
-@pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="this torch has no gloo")
 def test_two_processes_find_the_figures_of_one(tmp_path: Path) -> None:
     spawn(in_process, args=(tmp_path,), nprocs=2)  # type: ignore[no-untyped-call]
     first = WRONG[:, :1]

@@ -1,5 +1,4 @@
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -35,14 +34,6 @@ def with_openvino() -> Classifier:
     return made
 
 
-@pytest.fixture
-def two_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
 def test_openvino_answers_as_torch_does(with_openvino: Classifier) -> None:
     images = some_images(50)
     with torch.inference_mode():
@@ -63,6 +54,14 @@ def test_the_answer_for_an_image_depends_on_no_other(
     ]
     assert np.array_equal(found[0], found[1])
     assert np.array_equal(found[0], found[2])
+
+
+def test_it_is_asked_in_inference_mode_alone() -> None:
+    made, images = classifier(), some_images(3)
+    made.engine = lambda normalised: torch.full((len(normalised), 2), 7.0)
+    with torch.inference_mode():
+        assert (made(images) == 7).all()
+    assert torch.equal(made(images), classifier()(images))
 
 
 def test_gradients_are_those_of_torch(with_openvino: Classifier) -> None:

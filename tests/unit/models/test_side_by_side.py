@@ -9,14 +9,6 @@ from pixelproof.models.side_by_side import lanes, side_by_side
 CPU = torch.device("cpu")
 
 
-@pytest.fixture
-def two_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
 def test_results_come_in_the_order_of_the_items(two_threads: None) -> None:
     first_may_end = threading.Event()
 

@@ -29,7 +29,6 @@ MODEL = ("score", "model.onnx", "pictures", "--classes", "dark,light,mixed")
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("onnxruntime", reason="the extra onnx")
     root = tmp_path_factory.mktemp("folder")
     scored.write_folders(root / "pictures")
     scored.save_onnx(root / "model.onnx", uint8=True)

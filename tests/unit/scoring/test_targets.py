@@ -108,14 +108,12 @@ def test_a_state_dict_is_no_network(folders: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", [{}, {"batch": 5}, {"nhwc": True}, {"uint8": True}])
 def test_onnx(folders: Path, expected: list[int], tmp_path: Path, form: dict[str, Any]) -> None:
-    pytest.importorskip("onnxruntime", reason="the extra onnx")
     path = scored.save_onnx(tmp_path / "model.onnx", **form)
     settings: Any = {} if form.get("uint8") else NORMALISED
     assert counts(path, folders, **settings) == expected
 
 
 def test_onnx_says_what_it_cannot_take(folders: Path, tmp_path: Path) -> None:
-    pytest.importorskip("onnxruntime", reason="the extra onnx")
     path = scored.save_onnx(tmp_path / "model.onnx", uint8=True)
     with pytest.raises(ParameterError, match="owns its normalisation"):
         counts(path, folders, **NORMALISED)
@@ -138,7 +136,6 @@ def test_a_network_that_fails_says_what_it_was_given(
             warnings.simplefilter("ignore")  # torch says that it is old
             torch.jit.save(torch.jit.script(network), str(model))
     if form == "onnx":
-        pytest.importorskip("onnxruntime", reason="the extra onnx")
         model = scored.save_linear_onnx(tmp_path / "model.onnx", 3 * 8 * 8)
     with pytest.raises(DataError, match=r"for images \(24, 3, 16, 16\), NCHW: ") as error:
         counts(model, folders, side=scored.SIDE)
