@@ -186,10 +186,10 @@ class Evaluate:
     draws: Count = 4
     """How many draws of the changed pixels an image is tested on."""
     batch_size: Count = 64
-    """Images at once; on a CPU more than 8 are no faster, and hold more memory."""
+    """Images at once; on a CPU more than 8 are hardly faster, and hold more memory."""
     engine: Engine = "torch"
-    """What predicts on a CPU: `torch`, or `openvino`, which is about twice as fast (the extra
-    `openvino`). Gradients are torch's in any case, and so is everything on a GPU."""
+    """What predicts on a CPU: `torch`, or `openvino`, 1.7 times as fast for EfficientNet-Lite0 (the
+    extra `openvino`). Gradients are torch's in any case, and so is everything on a GPU."""
     protocols: Annotated[
         tuple[Literal["held_out", "paper"], ...],
         Several(),
