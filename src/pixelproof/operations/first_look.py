@@ -17,7 +17,7 @@ SHOWN = 10  # of many classes
 SAMPLE = 200  # images whose size is read
 SMALLEST = 32  # that EfficientNet-Lite takes
 LARGEST, LARGEST_ON_GPU = 128, 224  # sides whose training ends in minutes
-BATCH, BATCH_ON_GPU = 8, 64  # on a CPU more are no faster
+BATCH, BATCH_ON_GPU = 8, 64  # on a CPU more are hardly faster
 REFERENCE_SHARE = 64  # one changed pixel in so many, at the point of reference
 
 
