@@ -5,7 +5,6 @@ import inspect
 import pickle
 import re
 import socket
-import sys
 import urllib.error
 import warnings
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from pixelproof.data.imagenet import distinct, imagenet_classes
 from pixelproof.errors import DataError, IntegrityError, ParameterError, one_line
 from pixelproof.params.validation import nearest
+from pixelproof.system.own_modules import import_named
 
 LITE = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 TORCHVISION = "torchvision:"
@@ -167,16 +167,7 @@ def _torchvision(name: str) -> Architecture:
 
 
 def _python(name: str) -> Architecture:
-    target = name.removeprefix(PYTHON)
-    module_name, _, attribute = target.partition(":")
-    if not module_name or not attribute:
-        raise ParameterError(f"{name}: expected python:package.module:factory")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    try:
-        factory = getattr(importlib.import_module(module_name), attribute)
-    except Exception as error:  # a person's own code may raise anything
-        raise ParameterError(f"{name}: cannot be imported from {Path.cwd()}: {error}") from error
+    factory = import_named(name.removeprefix(PYTHON), name, "python:package.module:factory")
 
     def build(classes: int | None) -> nn.Module:
         takes = "num_classes" in inspect.signature(factory).parameters

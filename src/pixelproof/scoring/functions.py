@@ -1,15 +1,13 @@
 """Targets that are Python functions, from a batch of uint8 images to labels or scores."""
 
-import importlib
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pixelproof.errors import ParameterError
 from pixelproof.scoring.target import Target, TargetOptions, refuse_normalisation, to_layout
+from pixelproof.system.own_modules import import_named
 
 
 def function_target(name: str, options: TargetOptions) -> Target:
@@ -18,13 +16,7 @@ def function_target(name: str, options: TargetOptions) -> Target:
     Raises:
         ParameterError: It cannot be imported, or is no function.
     """
-    module_name, _, attribute = name.partition(":")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    try:
-        function = getattr(importlib.import_module(module_name), attribute)
-    except Exception as error:  # a person's own code may raise anything
-        raise ParameterError(f"{name}: cannot be imported from {Path.cwd()}: {error}") from error
+    function = import_named(name, name, "package.module:function")
     if not callable(function):
         got = type(function).__name__
         raise ParameterError(f"{name}: expected a function of a batch of images, got {got}")

@@ -28,6 +28,7 @@ SERVED = (  # the modules that `pixelproof.models.pyfunc` imports (a test compar
     "params/validation.py",
     "system/__init__.py",
     "system/files.py",
+    "system/own_modules.py",
 )
 PACKAGE = Path(__file__).parent.parent
 REQUIREMENTS = (
